@@ -1,0 +1,191 @@
+"""One-layer denoising autoencoders, tied or not.
+
+References
+----------
+.. [1] Vincent, P., Larochelle, H., Lajoie, I., Bengio, Y. & Manzagol, P.-A. (2010). Stacked denoising
+       autoencoders: learning useful representations in a deep network with a local denoising criterion.
+       JMLR 11, 3371-3408.
+.. [2] Glorot, X. & Bengio, Y. (2010). Understanding the difficulty of training deep feedforward neural
+       networks. AISTATS.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pretrain._validation import require_choice, require_number
+from pretrain.activations import activation_function
+from pretrain.batches import Batch
+from pretrain.corruption import Corruption
+from pretrain.random_streams import RandomStreams
+from pretrain.settings import AutoencoderSettings
+
+UNIT_INTERVAL_ACTIVATIONS = ("sigmoid",)
+OUTPUT_ACTIVATIONS = {"cross_entropy": "sigmoid", "squared_error": "identity"}
+
+
+class Autoencoder(nn.Module):
+    """A one-layer autoencoder: encode(x) = f(W x + c), decode(h) = g(V h + b), V = W^T where tied.
+
+    Parameters
+    ----------
+    n_visible, n_hidden : int
+    activation : str
+        f, a name in `pretrain.activations.ACTIVATIONS`.
+    reconstruction_loss : {"cross_entropy", "squared_error"}
+        Decides g: sigmoid for cross-entropy, the identity for squared error.
+    tied : bool
+    generator : torch.Generator or None
+        Draws the initial weights (Xavier uniform [2]_, biases zero); None leaves them zero.
+
+    Attributes
+    ----------
+    weight : Parameter of shape (n_hidden, n_visible)
+    visible_bias : Parameter of shape (n_visible,)
+    hidden_bias : Parameter of shape (n_hidden,)
+    untied_weight : Parameter of shape (n_visible, n_hidden) or None
+    """
+
+    kind: ClassVar[str] = "autoencoder"
+
+    def __init__(
+        self,
+        n_visible: int,
+        n_hidden: int,
+        *,
+        activation: str = "sigmoid",
+        reconstruction_loss: str = "cross_entropy",
+        tied: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        require_number("Autoencoder", "n_visible", n_visible, at_least=1, integer=True)
+        require_number("Autoencoder", "n_hidden", n_hidden, at_least=1, integer=True)
+        require_choice("Autoencoder", "reconstruction_loss", reconstruction_loss, OUTPUT_ACTIVATIONS)
+        self._activate = activation_function(activation)
+        self.n_visible, self.n_hidden = int(n_visible), int(n_hidden)
+        self.activation, self.reconstruction_loss, self.tied = activation, reconstruction_loss, tied
+        self.weight = nn.Parameter(torch.zeros(n_hidden, n_visible))
+        self.visible_bias = nn.Parameter(torch.zeros(n_visible))
+        self.hidden_bias = nn.Parameter(torch.zeros(n_hidden))
+        self.untied_weight = None if tied else nn.Parameter(torch.zeros(n_visible, n_hidden))
+        if generator is not None:
+            nn.init.xavier_uniform_(self.weight, generator=generator)
+            if self.untied_weight is not None:
+                nn.init.xavier_uniform_(self.untied_weight, generator=generator)
+
+    @classmethod
+    def from_settings(
+        cls,
+        n_visible: int,
+        n_hidden: int,
+        settings: AutoencoderSettings,
+        *,
+        below: str | None = None,
+        unit_interval: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> "Autoencoder":
+        """An untrained autoencoder.
+
+        Parameters
+        ----------
+        below : str or None
+            Activation of the layer below; None for the layer on the data.
+        unit_interval : bool
+            Whether the data lie in [0, 1]; it decides `reconstruction_loss="auto"` for the layer on the data.
+        """
+        loss = settings.reconstruction_loss
+        if loss == "auto":
+            bounded = unit_interval if below is None else below in UNIT_INTERVAL_ACTIVATIONS
+            loss = "cross_entropy" if bounded else "squared_error"
+        return cls(
+            n_visible,
+            n_hidden,
+            activation=settings.activation,
+            reconstruction_loss=loss,
+            tied=settings.tied,
+            generator=generator,
+        )
+
+    @property
+    def output_activation(self) -> str:
+        """Activation g of the reconstruction."""
+        return OUTPUT_ACTIVATIONS[self.reconstruction_loss]
+
+    @property
+    def decoder_weight(self) -> torch.Tensor:
+        """(n_visible, n_hidden): V, the encoder's weights transposed where tied."""
+        return self.weight.T if self.untied_weight is None else self.untied_weight
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """f(W x + c): (batch, n_visible) -> (batch, n_hidden)."""
+        return self._activate(functional.linear(x, self.weight, self.hidden_bias))
+
+    def decode(self, h: torch.Tensor) -> torch.Tensor:
+        """g(V h + b): (batch, n_hidden) -> (batch, n_visible)."""
+        return activation_function(self.output_activation)(self.output_input(h))
+
+    def output_input(self, h: torch.Tensor) -> torch.Tensor:
+        """V h + b, the total input of the outputs: (batch, n_hidden) -> (batch, n_visible)."""
+        return functional.linear(h, self.decoder_weight, self.visible_bias)
+
+    def learning_rule(
+        self, settings: AutoencoderSettings, *, streams: RandomStreams, layer: int, dtype: torch.dtype
+    ) -> "DenoisingLearner":
+        """The learner that trains this layer: backpropagation of the denoising loss."""
+        generator = streams.generator("corruption", layer=layer, device=self.weight.device)
+        corruption = Corruption(settings.corruption, settings.corruption_level, generator=generator)
+        return DenoisingLearner(self, corruption, dtype=dtype)
+
+
+class DenoisingLearner:
+    """Gradient of the denoising loss: encode the corrupted input, compare with the clean one [1]_.
+
+    The loss of a row is summed over its features: cross-entropy in nats or squared error.
+    """
+
+    def __init__(self, autoencoder: Autoencoder, corruption: Corruption, *, dtype: torch.dtype) -> None:
+        self.module = autoencoder
+        self.corruption = corruption
+        self.dtype = dtype
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether noise is drawn."""
+        return self.corruption.kind != "none"
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All parameters of the autoencoder in one group."""
+        return [{"params": list(self.module.parameters())}]
+
+    def fill_gradients(self, batch: Batch) -> torch.Tensor:
+        """Write the mean gradient of the batch into `.grad`; return the mean loss a row, a 0-d tensor."""
+        corrupted = self.corruption(batch.X)
+        device_type = batch.X.device.type
+        with torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            output = self.module.output_input(self.module.encode(corrupted))
+        loss = reconstruction_loss(output, batch.X, self.module.reconstruction_loss)
+        self.module.zero_grad(set_to_none=True)
+        loss.backward()
+        return loss.detach()
+
+
+def reconstruction_loss(output_input: torch.Tensor, target: torch.Tensor, kind: str) -> torch.Tensor:
+    """Loss of a reconstruction, summed over features and averaged over rows.
+
+    Parameters
+    ----------
+    output_input : Tensor of shape (batch, n_features)
+        Total input of the outputs, before their activation.
+    target : Tensor of shape (batch, n_features)
+    kind : {"cross_entropy", "squared_error"}
+        In nats, with sigmoid outputs; or squared error, with linear outputs.
+    """
+    output_input = output_input.float()
+    if kind == "cross_entropy":
+        total = functional.binary_cross_entropy_with_logits(output_input, target, reduction="sum")
+    else:
+        total = functional.mse_loss(output_input, target, reduction="sum")
+    return total / len(target)

@@ -1,0 +1,118 @@
+"""Networks from scratch: what pretraining is compared with.
+
+References
+----------
+.. [1] Glorot, X. & Bengio, Y. (2010). Understanding the difficulty of training deep feedforward neural
+       networks. AISTATS.
+.. [2] He, K. et al. (2015). Delving deep into rectifiers. ICCV.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from pretrain._validation import require_choice
+from pretrain.network import Architecture, Network
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """One kind of network from scratch.
+
+    Parameters
+    ----------
+    summary : str
+        One line for reports.
+    activation : str
+    initialisation : {"xavier", "he"}
+        Xavier uniform [1]_ (times 4 for sigmoid units, as [1]_ derives for tanh) or He normal [2]_.
+    options : dict
+        Further fields of `Architecture`.
+    """
+
+    summary: str
+    activation: str
+    initialisation: str
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+BASELINES: dict[str, Baseline] = {
+    "sigmoid": Baseline("sigmoid units, Xavier initialisation", "sigmoid", "xavier"),
+    "tanh": Baseline("tanh units, Xavier initialisation", "tanh", "xavier"),
+    "relu": Baseline("rectified linear units, He initialisation", "relu", "he"),
+    "relu-dropout": Baseline(
+        "rectified linear units, He initialisation, dropout 0.2 on inputs and 0.5 on hidden units",
+        "relu",
+        "he",
+        {"input_dropout": 0.2, "dropout": 0.5},
+    ),
+    "relu-bn": Baseline(
+        "rectified linear units, He initialisation, batch norm", "relu", "he", {"batch_norm": True}
+    ),
+    "residual": Baseline(
+        "residual MLP: pre-activation blocks with batch norm, rectified linear units, He initialisation",
+        "relu",
+        "he",
+        {"layer_type": "residual", "batch_norm": True},
+    ),
+}
+
+
+def scratch_network(
+    kind: str,
+    n_features: int,
+    hidden_layer_sizes: Sequence[int],
+    n_outputs: int,
+    *,
+    task: str = "classification",
+    generator: torch.Generator,
+) -> Network:
+    """A network of the given kind with random weights.
+
+    Parameters
+    ----------
+    kind : str
+        A name in `BASELINES`.
+    n_features, n_outputs : int
+    hidden_layer_sizes : sequence of int
+    task : {"classification", "regression"}
+    generator : torch.Generator
+        Draws the weights.
+
+    Raises
+    ------
+    SettingsError
+        For an unknown kind.
+    """
+    require_choice("scratch_network", "kind", kind, BASELINES)
+    baseline = BASELINES[kind]
+    architecture = Architecture(
+        n_features=n_features,
+        n_outputs=n_outputs,
+        hidden_layer_sizes=tuple(hidden_layer_sizes),
+        activations=(baseline.activation,) * len(hidden_layer_sizes),
+        output_activation="softmax" if task == "classification" else "identity",
+        task=task,
+        **baseline.options,
+    )
+    network = Network(architecture)
+    for module in network.hidden.modules():
+        if isinstance(module, nn.Linear):
+            _initialise(module, baseline, generator)
+    nn.init.xavier_uniform_(network.head.weight, generator=generator)
+    nn.init.zeros_(network.head.bias)
+    return network
+
+
+def _initialise(linear: nn.Linear, baseline: Baseline, generator: torch.Generator) -> None:
+    if baseline.initialisation == "he":
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu", generator=generator)
+    else:
+        nn.init.xavier_uniform_(
+            linear.weight, gain=nn.init.calculate_gain(baseline.activation), generator=generator
+        )
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)

@@ -1,0 +1,119 @@
+"""A source of batches: arrays, tensors, memory maps and sparse matrices, seen alike by the training loop."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from pretrain.exceptions import DataError
+
+
+class Batch(NamedTuple):
+    """Rows of one step: `X` (batch, n_features) float32 on the run's device, and `y` (batch, ...) or None."""
+
+    X: torch.Tensor
+    y: torch.Tensor | None
+
+
+class BatchSource:
+    """Shuffled batches of the rows of `X` (and `y`), gathered into one buffer that is used again.
+
+    Dense data stay as they are in memory (any float or integer type, read-only or memory-mapped) and are turned
+    into float32 a batch at a time; on a GPU they are moved there once. Sparse rows are made dense a batch at a
+    time. Neither `X` nor `y` is ever written to.
+
+    Parameters
+    ----------
+    X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_features)
+    y : Tensor of shape (n_samples, ...) or None
+    batch_size : int
+        The last batch of an epoch holds the rows that remain.
+    generator : torch.Generator
+        On the CPU; draws the order of the rows, anew for every epoch.
+    device : torch.device
+
+    Raises
+    ------
+    DataError
+        If `X` is not two-dimensional, has no rows, or differs from `y` in length.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        y: torch.Tensor | None = None,
+        *,
+        batch_size: int,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        if len(X.shape) != 2 or X.shape[0] == 0:
+            raise DataError(f"X must have shape (n_samples, n_features) with rows; got {tuple(X.shape)}.")
+        if y is not None and y.shape[0] != X.shape[0]:
+            raise DataError(f"X has {X.shape[0]} rows but y has {y.shape[0]}; they must match.")
+        self.n_samples, self.n_features = X.shape
+        self.batch_size = min(batch_size, self.n_samples)
+        self.generator = generator
+        self.device = device
+        self._rows = _rows_on_device(X, device)
+        self._y = None if y is None else y.to(device)
+        self._buffer = torch.empty(self.batch_size, self.n_features, device=device)
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    @property
+    def n_batches(self) -> int:
+        """Batches an epoch, the short last one included."""
+        return -(-self.n_samples // self.batch_size)
+
+    def shuffle(self) -> None:
+        """Draw the order of the rows for the next epoch."""
+        self._order = torch.randperm(self.n_samples, generator=self.generator).to(self.device)
+
+    def batch(self, index: int) -> Batch:
+        """Batch `index` of the current order. Its `X` is valid until the next call."""
+        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        X = self._gather(rows)
+        return Batch(X, None if self._y is None else self._y[rows])
+
+    def _gather(self, rows: torch.Tensor) -> torch.Tensor:
+        out = self._buffer[: len(rows)]
+        if isinstance(self._rows, torch.Tensor):
+            if self._rows.dtype == torch.float32:
+                return torch.index_select(self._rows, 0, rows, out=out)
+            return out.copy_(self._rows[rows])
+        return out.copy_(as_dense_tensor(self._rows[rows.cpu().numpy()]))
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """What continues the stream of batches exactly: the generator's state and the current order."""
+        return {"generator": self.generator.get_state(), "order": self._order}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.generator.set_state(state["generator"])
+        self._order = state["order"].to(self.device)
+
+
+def as_dense_tensor(rows: Any) -> torch.Tensor:
+    """A float32 tensor of rows that may be an array, a tensor or a sparse matrix; shares memory if it can."""
+    if isinstance(rows, torch.Tensor):
+        return rows.to(torch.float32)
+    if sparse.issparse(rows):
+        rows = rows.toarray()
+    return torch.from_numpy(np.array(rows, dtype=np.float32, copy=_needs_copy(rows)))
+
+
+def _needs_copy(rows: np.ndarray) -> bool | None:
+    # torch refuses negative strides and warns about read-only memory; a copy settles both.
+    return True if not rows.flags.writeable or any(s < 0 for s in rows.strides) else None
+
+
+def _rows_on_device(X: Any, device: torch.device) -> Any:
+    if isinstance(X, torch.Tensor):
+        return X.detach().to(device)
+    if sparse.issparse(X):
+        return X.tocsr()
+    if device.type != "cpu":
+        return as_dense_tensor(X).to(device)
+    shareable = X.dtype in (np.float32, np.float64) and X.dtype.isnative and _needs_copy(X) is None
+    return torch.from_numpy(X) if shareable else X

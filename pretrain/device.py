@@ -1,0 +1,51 @@
+"""Where to compute and in which arithmetic: policy, decided once a run."""
+
+import torch
+
+from pretrain._validation import require_choice
+from pretrain.exceptions import SettingsError
+from pretrain.settings import PRECISIONS
+
+DEVICES = ("auto", "cpu", "cuda")
+# Below this many weights the conversions cost more than the faster products save (measured at batch 100).
+BFLOAT16_MIN_WEIGHTS = 100_000
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Turn "auto" into cuda where there is one, else cpu; refuse a device that is not there.
+
+    Raises
+    ------
+    SettingsError
+        For an unknown name, or "cuda" on a machine without one.
+    """
+    if isinstance(device, torch.device):
+        return device
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = device.split(":")[0]
+    require_choice("the run", "device", name, DEVICES)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("device 'cuda' was asked for, but torch finds none here; use 'auto' or 'cpu'.")
+    return torch.device(device)
+
+
+def resolve_precision(precision: str, device: torch.device, n_weights: int) -> torch.dtype:
+    """The dtype of matrix products: for "auto" bfloat16 where the hardware multiplies it faster, else float32.
+
+    The choice depends on the hardware and on the size of the network alone, never on a timing, so that the same
+    seed gives the same bits on the same machine.
+    """
+    require_choice("the run", "precision", precision, PRECISIONS)
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    fast = n_weights >= BFLOAT16_MIN_WEIGHTS and _multiplies_bfloat16(device)
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # These queries have no public name in every torch that we support; one that is missing counts as "no".
+    queries = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, query, bool)() for query in queries)

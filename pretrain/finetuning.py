@@ -1,0 +1,234 @@
+"""Supervised training of a network by backpropagation: the output layer alone first, then everything."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pretrain._validation import one_per_layer
+from pretrain.autoencoder import reconstruction_loss
+from pretrain.batches import Batch, BatchSource
+from pretrain.device import resolve_device, resolve_precision
+from pretrain.exceptions import SettingsError
+from pretrain.hidden_layers import Dropout
+from pretrain.network import Network
+from pretrain.random_streams import RandomStreams
+from pretrain.settings import FinetuneSettings, TrainingSettings
+from pretrain.training import Record, TrainingRun
+
+
+class BackpropLearner:
+    """Gradient of a network's loss on a batch.
+
+    The loss of a row is the cross-entropy in nats of a classifier, the squared error summed over the targets
+    of a regressor, and the reconstruction loss (see `pretrain.autoencoder.reconstruction_loss`) of an
+    autoencoder.
+
+    Parameters
+    ----------
+    network : Network
+    rate_factors : list of float
+        One a layer, the output layer last; layers with factor 0 are frozen: their weights and the statistics
+        of their batch norm do not move, and they drop no units.
+    generator : torch.Generator
+        On the network's device; draws the dropped units.
+    dtype : torch.dtype
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        rate_factors: list[float],
+        generator: torch.Generator,
+        dtype: torch.dtype,
+    ) -> None:
+        self.module = network
+        self.dtype = dtype
+        self._layers: list[nn.Module] = [*network.hidden, network.head]
+        self._factors = rate_factors
+        for layer, factor in zip(self._layers, rate_factors, strict=True):
+            layer.requires_grad_(factor > 0)
+        for module in network.modules():
+            if isinstance(module, Dropout):
+                module.generator = generator
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether units are dropped."""
+        return any(m.rate > 0 for m in self.module.modules() if isinstance(m, Dropout))
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """One group a layer that is not frozen, with its rate factor."""
+        return [
+            {"params": list(layer.parameters()), "rate_factor": factor}
+            for layer, factor in zip(self._layers, self._factors, strict=True)
+            if factor > 0
+        ]
+
+    def fill_gradients(self, batch: Batch) -> torch.Tensor:
+        """Write the mean gradient of the batch into `.grad`; return the mean loss a row, a 0-d tensor."""
+        self._set_modes()
+        device_type = batch.X.device.type
+        with torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            output = self.module(batch.X)
+        loss = network_loss(self.module, output, batch)
+        self.module.zero_grad(set_to_none=True)
+        loss.backward()
+        return loss.detach()
+
+    def _set_modes(self) -> None:
+        if self.module.training:
+            return  # evaluation, which ends every epoch with validation, is what leaves this mode
+        self.module.train()
+        for layer, factor in zip(self._layers, self._factors, strict=True):
+            if factor == 0:
+                layer.eval()
+
+
+def network_loss(network: Network, output: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Mean loss a row of a network's total output input, (batch, n_outputs) -> 0-d; see `BackpropLearner`."""
+    output = output.float()
+    if network.architecture.task == "classification":
+        return functional.cross_entropy(output, batch.y)
+    target = batch.X if network.architecture.task == "reconstruction" else batch.y
+    assert target is not None
+    kind = "cross_entropy" if network.architecture.output_activation == "sigmoid" else "squared_error"
+    return reconstruction_loss(output, target, kind)
+
+
+class Finetuning:
+    """Trains a network, pretrained or not: an iterator of records (see `TrainingRun`).
+
+    Stage "head" moves the output layer alone for `head_epochs`, then stage "finetune" (or `stage`) moves all
+    layers that are not frozen. The network is trained in place and left in evaluation mode.
+
+    Parameters
+    ----------
+    network : Network
+    X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_features)
+        Scaled training rows.
+    y : ndarray or None
+        Class indices (n_samples,), scaled targets (n_samples, n_outputs), or None for a reconstruction.
+    settings : FinetuneSettings
+    seed : int
+    device : {"auto", "cpu", "cuda"} or torch.device
+    validation : (X, y) or None
+        Scaled validation rows: every record then has `validation_error` (in %, of a classifier) and
+        `validation_loss`.
+    stage : str
+        Name of the main stage in the records.
+    progress_seconds : float or None
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        X: Any,
+        y: np.ndarray | None,
+        settings: FinetuneSettings,
+        *,
+        seed: int,
+        device: str | torch.device = "auto",
+        validation: tuple[Any, np.ndarray | None] | None = None,
+        stage: str = "finetune",
+        progress_seconds: float | None = None,
+    ) -> None:
+        self.settings, self.stage, self.progress_seconds = settings, stage, progress_seconds
+        self.device = resolve_device(device)
+        self.network = network.to(self.device)
+        self._validation_rows = validation
+        self._rates = _rate_factors(settings, len(network.hidden) + 1)
+        training = settings.training
+        n_weights = max(p.numel() for p in network.parameters())
+        self._dtype = resolve_precision(training.precision, self.device, n_weights)
+        streams = RandomStreams(seed)
+        self._dropout_generator = streams.generator("dropout", device=self.device)
+        self._batches = BatchSource(
+            X,
+            _target_tensor(network, y),
+            batch_size=training.batch_size,
+            generator=streams.generator("batches"),
+            device=self.device,
+        )
+        self._plan = [stage] if settings.head_epochs == 0 else ["head", stage]
+        self.run: TrainingRun | None = None
+
+    def __iter__(self) -> Iterator[Record]:
+        return self
+
+    def __next__(self) -> Record:
+        while self.run is None or self.run.finished:
+            if not self._plan:
+                self._close()
+                raise StopIteration
+            self.run = self._stage_run(self._plan.pop(0))
+        return next(self.run)
+
+    def _stage_run(self, stage: str) -> TrainingRun:
+        factors, training = self._rates, self.settings.training
+        if stage == "head":
+            factors = [0.0] * (len(factors) - 1) + [1.0]
+            training = _head_training(training, self.settings.head_epochs)
+        self.network.eval()
+        learner = BackpropLearner(
+            self.network, rate_factors=factors, generator=self._dropout_generator, dtype=self._dtype
+        )
+        return TrainingRun(
+            learner,
+            self._batches,
+            training,
+            stage=stage,
+            validation=None if self._validation_rows is None else self._validate,
+            progress_seconds=self.progress_seconds,
+        )
+
+    def _validate(self) -> dict[str, float]:
+        assert self._validation_rows is not None
+        X, y = self._validation_rows
+        output = torch.from_numpy(self.network.output_rows(X))
+        target = _target_tensor(self.network, y)
+        rows = torch.empty(0) if y is not None else torch.as_tensor(X)
+        loss = float(network_loss(self.network, output, Batch(rows, target)))
+        if self.network.architecture.task != "classification":
+            return {"validation_loss": loss}
+        error = 100 * float((output.argmax(dim=1) != target).double().mean())
+        return {"validation_error": error, "validation_loss": loss}
+
+    def _close(self) -> None:
+        self.network.eval()
+        self.network.requires_grad_(True)
+        for parameter in self.network.parameters():
+            parameter.grad = None
+        for module in self.network.modules():
+            if isinstance(module, Dropout):
+                module.generator = None
+
+
+def _head_training(training: TrainingSettings, epochs: int) -> TrainingSettings:
+    return dataclasses.replace(training, epochs=epochs, schedule="constant", early_stopping=False)
+
+
+def _rate_factors(settings: FinetuneSettings, n_layers: int) -> list[float]:
+    factors = one_per_layer("fine-tuning", "layer_learning_rates", settings.layer_learning_rates or 1.0, n_layers)
+    for layer in settings.frozen_layers:
+        if layer >= n_layers:
+            raise SettingsError(
+                f"frozen_layers names layer {layer}, but the network has layers 0 to {n_layers - 1}, "
+                "the output layer included."
+            )
+        factors[layer] = 0.0
+    if not any(factors):
+        raise SettingsError("Every layer is frozen; leave at least one free, or do not fine-tune.")
+    return [float(factor) for factor in factors]
+
+
+def _target_tensor(network: Network, y: np.ndarray | None) -> torch.Tensor | None:
+    if y is None:
+        return None
+    dtype = torch.int64 if network.architecture.task == "classification" else torch.float32
+    return torch.as_tensor(y, dtype=dtype)

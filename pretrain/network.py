@@ -1,0 +1,300 @@
+"""Feed-forward networks, and the unrolling of a stack into a classifier, a regressor or a deep autoencoder.
+
+References
+----------
+.. [1] Hinton, G. E. & Salakhutdinov, R. R. (2006). Reducing the dimensionality of data with neural networks.
+       Science 313, 504-507.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pretrain._validation import one_per_layer, require_choice, require_number
+from pretrain.activations import ACTIVATIONS, activation_function
+from pretrain.batches import as_dense_tensor
+from pretrain.exceptions import DataError, SettingsError
+from pretrain.hidden_layers import DenseLayer, Dropout, ResidualLayer
+from pretrain.scaling import Scaling
+from pretrain.stack import ENCODE_ROWS, Stack
+
+TASKS = ("classification", "regression", "reconstruction")
+LAYER_TYPES = ("dense", "residual")
+OUTPUT_ACTIVATIONS = ("identity", "sigmoid", "softmax")
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """Everything that says what a network is, short of its weights.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+    hidden_layer_sizes : tuple of int
+    activations : tuple of str
+        One for each hidden layer.
+    output_activation : {"identity", "sigmoid", "softmax"}
+        softmax with cross-entropy for classification, identity with squared error, sigmoid with cross-entropy.
+    task : {"classification", "regression", "reconstruction"}
+    layer_type : {"dense", "residual"}
+        "residual": the first hidden layer is dense, every further one a residual block.
+    batch_norm : bool
+    input_dropout, dropout : float
+        Probability of dropping an input, and a hidden unit.
+    n_encoder_layers : int or None
+        Of a deep autoencoder: the hidden layer with this number (from 1) is the code.
+    """
+
+    n_features: int
+    n_outputs: int
+    hidden_layer_sizes: tuple[int, ...]
+    activations: tuple[str, ...]
+    output_activation: str = "softmax"
+    task: str = "classification"
+    layer_type: str = "dense"
+    batch_norm: bool = False
+    input_dropout: float = 0.0
+    dropout: float = 0.0
+    n_encoder_layers: int | None = None
+
+    def __post_init__(self) -> None:
+        owner = "a network"
+        for name in ("n_features", "n_outputs"):
+            require_number(owner, name, getattr(self, name), at_least=1, integer=True)
+        for size in self.hidden_layer_sizes:
+            require_number(owner, "hidden_layer_sizes", size, at_least=1, integer=True)
+        for activation in one_per_layer(owner, "activations", self.activations, len(self.hidden_layer_sizes)):
+            require_choice(owner, "activations", activation, ACTIVATIONS)
+        require_choice(owner, "output_activation", self.output_activation, OUTPUT_ACTIVATIONS)
+        require_choice(owner, "task", self.task, TASKS)
+        require_choice(owner, "layer_type", self.layer_type, LAYER_TYPES)
+        for name in ("dropout", "input_dropout"):
+            require_number(owner, name, getattr(self, name), at_least=0, below=1)
+
+
+class Network(nn.Module):
+    """A feed-forward network: hidden layers, then a linear output layer.
+
+    The weights are uninitialised: `unroll`, `scratch_network` or a checkpoint fills them.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    scaling : Scaling or None
+        What turns raw rows into inputs; None for no scaling.
+    classes : ndarray of shape (n_classes,) or None
+        Labels in the order of the outputs, of a classifier.
+    target_scaling : Scaling or None
+        Of a regressor: how the targets were scaled for training.
+    """
+
+    kind = "network"
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        scaling: Scaling | None = None,
+        classes: np.ndarray | None = None,
+        target_scaling: Scaling | None = None,
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.scaling = scaling or Scaling.none()
+        self.classes = classes
+        self.target_scaling = target_scaling or Scaling.none()
+        self.input_dropout = Dropout(architecture.input_dropout)
+        sizes = (architecture.n_features, *architecture.hidden_layer_sizes)
+        self.hidden = nn.ModuleList(self._hidden_layer(k, sizes[k], sizes[k + 1]) for k in range(len(sizes) - 1))
+        self.head = nn.Linear(sizes[-1], architecture.n_outputs, device="meta").to_empty(device="cpu")
+
+    def _hidden_layer(self, k: int, n_inputs: int, n_units: int) -> nn.Module:
+        spec = self.architecture
+        if spec.layer_type == "residual" and k > 0:
+            return ResidualLayer(n_inputs, n_units, spec.activations[k], dropout=spec.dropout)
+        return DenseLayer(
+            n_inputs, n_units, spec.activations[k], batch_norm=spec.batch_norm, dropout=spec.dropout
+        )
+
+    @property
+    def n_visible(self) -> int:
+        """Features of a row."""
+        return self.architecture.n_features
+
+    @property
+    def n_hidden(self) -> int:
+        """Units that `encode` gives: of the code layer of an autoencoder, else of the last hidden layer."""
+        return ((self.n_visible, *self.architecture.hidden_layer_sizes)[: self._n_encoded + 1])[-1]
+
+    @property
+    def _n_encoded(self) -> int:
+        count = self.architecture.n_encoder_layers
+        return len(self.hidden) if count is None else count
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Hidden activations (the code, of an autoencoder): (batch, n_features) -> (batch, n_hidden)."""
+        x = self.input_dropout(x)
+        for layer in self.hidden[: self._n_encoded]:
+            x = layer(x)
+        return x
+
+    def decode(self, h: torch.Tensor) -> torch.Tensor:
+        """Outputs from a code: (batch, n_hidden) -> (batch, n_outputs), the output activation applied."""
+        output = self.output_input(h)
+        if self.architecture.output_activation == "softmax":
+            return torch.softmax(output, dim=1)
+        return activation_function(self.architecture.output_activation)(output)
+
+    def output_input(self, h: torch.Tensor) -> torch.Tensor:
+        """Total input of the outputs from a code: (batch, n_hidden) -> (batch, n_outputs)."""
+        for layer in self.hidden[self._n_encoded :]:
+            h = layer(h)
+        return self.head(h)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Total input of the outputs (logits) of scaled rows: (batch, n_features) -> (batch, n_outputs)."""
+        return self.output_input(self.encode(x))
+
+    @torch.no_grad()
+    def output_rows(self, X: Any) -> np.ndarray:
+        """Total input of the outputs of scaled rows, in float32: -> (n_samples, n_outputs)."""
+        self.eval()
+        device = self.head.weight.device
+        outputs = torch.empty(X.shape[0], self.architecture.n_outputs, device=device)
+        for start in range(0, X.shape[0], ENCODE_ROWS):
+            rows = as_dense_tensor(X[start : start + ENCODE_ROWS]).to(device)
+            outputs[start : start + ENCODE_ROWS] = self(rows)
+        return outputs.numpy(force=True)
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Class probabilities of raw rows: (n_samples, n_features) -> float32 (n_samples, n_classes)."""
+        self._require_task("classification", "predict_proba")
+        return torch.softmax(torch.from_numpy(self._outputs(X)), dim=1).numpy()
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Labels (n_samples,), targets (n_samples,) or (n_samples, n_outputs), or reconstructions of raw rows."""
+        outputs = self._outputs(X)
+        if self.architecture.task == "classification":
+            index = outputs.argmax(axis=1)
+            return index if self.classes is None else self.classes[index]
+        if self.architecture.task == "regression":
+            targets = self.target_scaling.undo(outputs)
+            return targets[:, 0] if targets.shape[1] == 1 else targets
+        activation = activation_function(self.architecture.output_activation)
+        return self.scaling.undo(activation(torch.from_numpy(outputs)).numpy())
+
+    @torch.no_grad()
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Codes of raw rows: (n_samples, n_features) -> float32 (n_samples, n_hidden)."""
+        self.eval()
+        device = self.head.weight.device
+        scaled = self._scaled(X)
+        codes = [
+            self.encode(as_dense_tensor(scaled[start : start + ENCODE_ROWS]).to(device)).numpy(force=True)
+            for start in range(0, len(scaled), ENCODE_ROWS)
+        ]
+        return np.concatenate(codes)
+
+    def _outputs(self, X: np.ndarray) -> np.ndarray:
+        return self.output_rows(self._scaled(X))
+
+    def _scaled(self, X: np.ndarray) -> np.ndarray:
+        if X.ndim != 2 or X.shape[1] != self.n_visible:
+            raise DataError(f"The network takes rows of {self.n_visible} features; got shape {X.shape}.")
+        return self.scaling.apply(X)
+
+    def _require_task(self, task: str, method: str) -> None:
+        if self.architecture.task != task:
+            raise SettingsError(f"{method} needs a network for {task}; this one is for {self.architecture.task}.")
+
+
+def unroll(
+    stack: Stack,
+    into: str = "classifier",
+    *,
+    n_outputs: int | None = None,
+    dropout: float = 0.0,
+    input_dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Network:
+    """Turn a stack into a feed-forward network with the same weights.
+
+    The hidden layers of a classifier or regressor equal the stack's encoding exactly, and an output layer with
+    random weights is put on top. A deep autoencoder is the stack's encoding followed by its decoding [1]_: the
+    decoder starts from the transposed weights and the visible biases, and is independent of the encoder from
+    then on. The stack is copied, not shared.
+
+    Parameters
+    ----------
+    stack : Stack
+    into : {"classifier", "regressor", "autoencoder"}
+    n_outputs : int or None
+        Classes or targets; None for "autoencoder".
+    dropout, input_dropout : float
+        For the training to come; see `Dropout` about pretrained weights.
+    generator : torch.Generator or None
+        Draws the output layer (Xavier uniform); needed unless `into` is "autoencoder".
+
+    Raises
+    ------
+    SettingsError
+        For an unknown `into`, or a missing `n_outputs` or `generator`.
+    """
+    require_choice("unroll", "into", into, ("classifier", "regressor", "autoencoder"))
+    if into == "autoencoder":
+        return _unroll_autoencoder(stack, dropout, input_dropout)
+    if n_outputs is None or generator is None:
+        raise SettingsError(f"unroll into a {into} needs n_outputs and a generator for the output layer.")
+    architecture = Architecture(
+        n_features=stack.n_visible,
+        n_outputs=n_outputs,
+        hidden_layer_sizes=stack.hidden_layer_sizes,
+        activations=tuple(layer.activation for layer in stack.layers),
+        output_activation="softmax" if into == "classifier" else "identity",
+        task="classification" if into == "classifier" else "regression",
+        input_dropout=input_dropout,
+        dropout=dropout,
+    )
+    network = Network(architecture, scaling=stack.scaling)
+    for hidden, layer in zip(network.hidden, stack.layers, strict=True):
+        _copy_linear(hidden.linear, layer.weight, layer.hidden_bias)
+    nn.init.xavier_uniform_(network.head.weight, generator=generator)
+    nn.init.zeros_(network.head.bias)
+    return network
+
+
+def _unroll_autoencoder(stack: Stack, dropout: float, input_dropout: float) -> Network:
+    layers, sizes = list(stack.layers), stack.hidden_layer_sizes
+    decoders = layers[:0:-1]  # every layer but the first, from the top down; the first is the output layer
+    architecture = Architecture(
+        n_features=stack.n_visible,
+        n_outputs=stack.n_visible,
+        hidden_layer_sizes=(*sizes, *sizes[-2::-1]),
+        activations=(*(k.activation for k in layers), *(k.output_activation for k in decoders)),
+        output_activation=layers[0].output_activation,
+        task="reconstruction",
+        input_dropout=input_dropout,
+        dropout=dropout,
+        n_encoder_layers=len(layers),
+    )
+    network = Network(architecture, scaling=stack.scaling)
+    for hidden, layer in zip(network.hidden, layers, strict=False):
+        _copy_linear(hidden.linear, layer.weight, layer.hidden_bias)
+    for hidden, layer in zip(network.hidden[len(layers) :], decoders, strict=True):
+        _copy_linear(hidden.linear, layer.decoder_weight, layer.visible_bias)
+    _copy_linear(network.head, layers[0].decoder_weight, layers[0].visible_bias)
+    return network
+
+
+@torch.no_grad()
+def _copy_linear(linear: nn.Linear, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    linear.weight.copy_(weight)
+    linear.bias.copy_(bias)

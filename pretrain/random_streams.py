@@ -1,0 +1,81 @@
+"""One seed expanded into named, independent streams of random numbers."""
+
+import numpy as np
+import torch
+
+# A stream is known by its number here, never by its place in a call order: append, do not reorder.
+STREAM_NAMES = ("init", "batches", "sampling", "corruption", "dropout", "head", "split", "labels")
+
+
+class RandomStreams:
+    """Named random generators grown from one seed.
+
+    Every (name, layer) pair has a stream of its own, so that training one more layer, or drawing once more
+    for a plot, changes no number that another stream yields. The global generators of torch and NumPy are
+    never read or written.
+
+    Parameters
+    ----------
+    seed : int
+        Any integer >= 0.
+
+    Examples
+    --------
+    >>> streams = RandomStreams(0)
+    >>> a = streams.generator("init", layer=1)
+    >>> b = RandomStreams(0).generator("init", layer=1)
+    >>> bool((torch.rand(3, generator=a) == torch.rand(3, generator=b)).all())
+    True
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = int(seed)
+
+    def generator(
+        self, name: str, *, layer: int | None = None, device: torch.device | str = "cpu"
+    ) -> torch.Generator:
+        """The stream `name` of `layer` (None: of the whole run) as a fresh torch generator on `device`."""
+        generator = torch.Generator(device=device)
+        generator.manual_seed(self.integer_seed(name, layer=layer))
+        return generator
+
+    def integer_seed(self, name: str, *, layer: int | None = None) -> int:
+        """A 63-bit seed of the stream, for libraries that take integers."""
+        key = (STREAM_NAMES.index(name), 0 if layer is None else layer + 1)
+        words = np.random.SeedSequence(self.seed, spawn_key=key).generate_state(1, np.uint64)
+        return int(words[0] >> np.uint64(1))
+
+
+class BernoulliSampler:
+    """Draws 0/1 states from probabilities without allocating in the loop.
+
+    On a CPU one 64-bit word of the generator serves four states: a state is on where a 16-bit threshold lies
+    below its probability, so probabilities are resolved to 2**-16 (rounded up), which is far below the noise of
+    any gradient here and two to three times as fast as a float per state.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        Its device is where the probabilities live.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+        self._words = torch.empty(0, dtype=torch.int64)
+        self._uniform = torch.empty(0)
+
+    def sample(self, probabilities: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """Fill `out` (any float dtype, same shape) with states drawn from `probabilities`; return it."""
+        uniform = self._draw(probabilities)
+        return torch.lt(uniform, probabilities, out=out)
+
+    def _draw(self, probabilities: torch.Tensor) -> torch.Tensor:
+        if self._uniform.shape != probabilities.shape or self._uniform.device != probabilities.device:
+            self._uniform = torch.empty(probabilities.shape, device=probabilities.device)
+            self._words = torch.empty((probabilities.numel() + 3) // 4, dtype=torch.int64)
+        if probabilities.device.type != "cpu":
+            return self._uniform.uniform_(generator=self.generator)
+        # From -2**63: without the lower bound torch leaves the sign bit of every fourth threshold at zero.
+        self._words.random_(-(2**63), None, generator=self.generator)
+        thresholds = self._words.view(torch.int16)[: probabilities.numel()]
+        return self._uniform.copy_(thresholds.view_as(probabilities)).mul_(2.0**-16).add_(0.5)

@@ -1,0 +1,97 @@
+"""Scaling of features, learned on training rows and kept with the model."""
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pretrain._validation import require_choice
+from pretrain.exceptions import DataError
+
+
+class Scaling:
+    """An affine map of each feature, x -> (x - offset) / scale.
+
+    Parameters
+    ----------
+    kind : {"none", "range", "minmax", "standard"}
+        What the numbers mean: nothing is done; division by a declared range (pixels by 255); smallest and
+        largest training value to 0 and 1; zero mean and unit variance on the training rows.
+    offset, scale : float32 ndarray of shape (n_features,) or (1,)
+    """
+
+    KINDS: ClassVar[tuple[str, ...]] = ("none", "range", "minmax", "standard")
+
+    def __init__(self, kind: str, offset: np.ndarray, scale: np.ndarray) -> None:
+        require_choice("Scaling", "kind", kind, self.KINDS)
+        self.kind = kind
+        self.offset = np.asarray(offset, dtype=np.float32)
+        self.scale = np.asarray(scale, dtype=np.float32)
+
+    @classmethod
+    def none(cls) -> "Scaling":
+        """The scaling that leaves the data alone."""
+        return cls("none", np.zeros(1), np.ones(1))
+
+    @classmethod
+    def fit(cls, kind: str, X: np.ndarray, value_range: tuple[float, float] | None = None) -> "Scaling":
+        """Learn the scaling from training rows.
+
+        Parameters
+        ----------
+        kind : {"none", "range", "minmax", "standard"}
+        X : ndarray of shape (n_samples, n_features)
+            Training rows only.
+        value_range : (float, float) or None
+            What the format declares, for "range"; without it "range" leaves the data alone.
+
+        Notes
+        -----
+        A constant column becomes zero under "minmax" and "standard": it is divided by 1.
+        """
+        require_choice("Scaling", "kind", kind, cls.KINDS)
+        if kind == "range" and value_range is not None:
+            low, high = value_range
+            return cls("range", np.array([low]), np.array([high - low]))
+        if kind == "minmax":
+            low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+            return cls(kind, low, _divisor(high - low))
+        if kind == "standard":
+            mean = X.mean(axis=0, dtype=np.float64)
+            # A chunk at a time: the squares of a large matrix would be a float64 copy of it.
+            square = sum(
+                ((X[i : i + 4096].astype(np.float64) - mean) ** 2).sum(axis=0) for i in range(0, len(X), 4096)
+            )
+            return cls(kind, mean, _divisor(np.sqrt(square / len(X))))
+        return cls.none()
+
+    def apply(self, X: Any) -> np.ndarray:
+        """Scale rows: (n_samples, n_features) of any real type -> float32; the input is left alone.
+
+        Raises
+        ------
+        DataError
+            If the number of columns differs from that of the training rows.
+        """
+        X = np.asarray(X)
+        if len(self.scale) > 1 and X.shape[1] != len(self.scale):
+            raise DataError(f"The scaling was learned on {len(self.scale)} features; got {X.shape[1]}.")
+        if self.kind == "none":
+            return np.asarray(X, dtype=np.float32)
+        scaled = np.subtract(X, self.offset, dtype=np.float32)
+        return np.divide(scaled, self.scale, out=scaled)
+
+    def undo(self, X: np.ndarray) -> np.ndarray:
+        """The inverse of `apply`, in float32."""
+        return np.asarray(X, dtype=np.float32) * self.scale + self.offset
+
+
+def in_unit_interval(X: np.ndarray) -> bool:
+    """Whether every value lies in [0, 1], up to float32 rounding."""
+    slack = 4 * math.ulp(1.0) * 2**29  # a few float32 ulps: scaled test rows may exceed 1 by rounding
+    return bool(X.size == 0 or (X.min() >= -slack and X.max() <= 1 + slack))
+
+
+def _divisor(spread: np.ndarray) -> np.ndarray:
+    # Below float32 resolution a spread is rounding noise of a constant column.
+    return np.where(spread > np.finfo(np.float32).tiny, spread, 1.0)

@@ -1,0 +1,242 @@
+"""The one training loop: an iterator of records that drives every learner, pretrained or not.
+
+    for record in TrainingRun(learner, batches, settings, stage="pretrain", layer=0):
+        print(record["epoch"], record["loss"])
+
+Whoever consumes the records draws the bar, writes the checkpoint or plots; there are no callbacks.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from pretrain.batches import Batch, BatchSource
+from pretrain.exceptions import DivergenceError, SettingsError
+from pretrain.optimization import make_optimizer, make_scheduler, momentum_at, set_momentum
+from pretrain.settings import TrainingSettings
+
+Record = dict[str, Any]
+Validation = Callable[[], dict[str, float]]
+
+
+class Learner(Protocol):
+    """What the loop drives: something that turns a batch into gradients."""
+
+    module: nn.Module
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser: "params", and optionally "rate_factor" (default 1)."""
+
+    def fill_gradients(self, batch: Batch) -> torch.Tensor:
+        """Write the mean gradient of the batch into `.grad`; return the mean loss a row, a 0-d tensor."""
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether two calls on one batch give different gradients (noise, sampling, dropout)."""
+
+
+class TrainingRun:
+    """Trains a learner and yields one flat record an epoch.
+
+    A record holds `stage`, `layer` (None for a whole network), `epoch` (from 1), `n_epochs`, `loss` (mean a row
+    over the epoch, each row counted once), `learning_rate`, `seconds` (training only), and, with `validation`,
+    its metrics. With `progress_seconds`, records that hold `progress` (the share of the epoch done, in (0, 1))
+    come in between; they are not part of `history`.
+
+    Parameters
+    ----------
+    learner : Learner
+    batches : BatchSource
+    settings : TrainingSettings
+    stage : str
+        Name for the records: "pretrain", "head", "finetune" or "train".
+    layer : int or None
+        Index of the layer that is trained, None for a whole network.
+    validation : callable or None
+        Returns metrics, lower is better; the first one steers early stopping.
+    progress_seconds : float or None
+        Least time between two progress records; None yields epoch records alone.
+
+    Raises
+    ------
+    DivergenceError
+        At the end of an epoch whose loss or weights are not finite.
+    SettingsError
+        For settings that contradict each other or the learner.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        batches: BatchSource,
+        settings: TrainingSettings,
+        *,
+        stage: str,
+        layer: int | None = None,
+        validation: Validation | None = None,
+        progress_seconds: float | None = None,
+    ) -> None:
+        if settings.early_stopping and validation is None:
+            raise SettingsError(
+                "early_stopping needs validation rows; set a validation fraction above 0 or turn it off."
+            )
+        if settings.optimizer == "lbfgs" and learner.stochastic:
+            raise SettingsError(
+                "optimizer 'lbfgs' needs a loss that is the same each time; turn corruption, dropout and "
+                "sampling off, or take 'sgd' or 'adam'."
+            )
+        self.learner, self.batches, self.settings = learner, batches, settings
+        self.stage, self.layer = stage, layer
+        self.validation, self.progress_seconds = validation, progress_seconds
+        self.optimizer = make_optimizer(learner.parameter_groups(), settings)
+        self.scheduler = make_scheduler(self.optimizer, settings, batches.n_batches)
+        self.history: list[Record] = []
+        self.best: dict[str, Any] | None = None
+        self.stopped = False
+        self._next_batch = 0
+        self._loss_sum = torch.zeros((), device=batches.device, dtype=torch.float64)
+        self._seconds = 0.0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are finished."""
+        return len(self.history)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every epoch is done or early stopping has ended the run."""
+        return self.stopped or self.epoch >= self.settings.epochs
+
+    def __iter__(self) -> Iterator[Record]:
+        return self
+
+    def __next__(self) -> Record:
+        if self.finished:
+            raise StopIteration
+        started = reported = time.perf_counter()
+        if self._next_batch == 0:
+            self.batches.shuffle()
+            set_momentum(self.optimizer, momentum_at(self.settings, self.epoch))
+        while self._next_batch < self.batches.n_batches:
+            self._step(self.batches.batch(self._next_batch))
+            self._next_batch += 1
+            now = time.perf_counter()
+            if self.progress_seconds is not None and now - reported >= self.progress_seconds:
+                self._seconds += now - started
+                return self._record(progress=self._next_batch / self.batches.n_batches)
+        loss = float(self._loss_sum) / self.batches.n_samples  # waits for the device, once an epoch
+        self._seconds += time.perf_counter() - started
+        return self._end_epoch(loss)
+
+    def _step(self, batch: Batch) -> None:
+        if self.settings.optimizer == "lbfgs":
+            loss = self.optimizer.step(lambda: self._penalised_loss(batch))
+        else:
+            loss = self.learner.fill_gradients(batch)
+            self._add_l1_gradient()
+            self.optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        self._apply_max_norm()
+        self._loss_sum += loss.detach() * len(batch.X)
+
+    def _end_epoch(self, loss: float) -> Record:
+        self._require_finite(loss)
+        metrics = self.validation() if self.validation is not None else {}
+        record = self._record(loss=loss, **metrics)
+        self.history.append(record)
+        self._next_batch, self._seconds = 0, 0.0
+        self._loss_sum.zero_()
+        if self.settings.early_stopping:
+            self._keep_best(next(iter(metrics.values())))
+        return record
+
+    def _record(self, **values: float) -> Record:
+        return {
+            "stage": self.stage,
+            "layer": self.layer,
+            "epoch": self.epoch + 1,
+            "n_epochs": self.settings.epochs,
+            **values,
+            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+            "seconds": self._seconds,
+        }
+
+    def _keep_best(self, metric: float) -> None:
+        if self.best is None or metric < self.best["metric"] - self.settings.tol:
+            weights = {name: value.clone() for name, value in self.learner.module.state_dict().items()}
+            self.best = {"metric": metric, "epoch": self.epoch, "weights": weights}
+        self.stopped = self.epoch - self.best["epoch"] >= self.settings.n_iter_no_change
+        if self.finished:
+            self.learner.module.load_state_dict(self.best["weights"])
+
+    def _weights(self) -> Iterator[nn.Parameter]:
+        for group in self.optimizer.param_groups:
+            yield from (p for p in group["params"] if p.ndim > 1)
+
+    def _add_l1_gradient(self) -> None:
+        if self.settings.l1 > 0:
+            for weight in self._weights():
+                if weight.grad is not None:
+                    weight.grad.add_(weight.detach().sign(), alpha=self.settings.l1)
+
+    def _penalised_loss(self, batch: Batch) -> torch.Tensor:
+        # torch's L-BFGS has no weight decay and searches along lines: the penalties must be in the loss too.
+        loss = self.learner.fill_gradients(batch).detach()
+        self._add_l1_gradient()
+        with torch.no_grad():
+            for weight in self._weights():
+                loss = loss + self.settings.l1 * weight.abs().sum()
+                loss = loss + 0.5 * self.settings.weight_decay * weight.square().sum()
+                if self.settings.weight_decay > 0 and weight.grad is not None:
+                    weight.grad.add_(weight, alpha=self.settings.weight_decay)
+        return loss
+
+    @torch.no_grad()
+    def _apply_max_norm(self) -> None:
+        if self.settings.max_norm is not None:
+            for weight in self._weights():
+                weight.copy_(torch.renorm(weight, p=2, dim=0, maxnorm=self.settings.max_norm))
+
+    def _require_finite(self, loss: float) -> None:
+        weights = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if math.isfinite(loss) and all(bool(torch.isfinite(p).all()) for p in weights):
+            return
+        where = "the network" if self.layer is None else f"layer {self.layer}"
+        rate = self.settings.learning_rate
+        raise DivergenceError(
+            f"Training diverged in stage {self.stage!r}, {where}, epoch {self.epoch + 1}: the loss is {loss:g} "
+            f"or a weight is not finite. Lower learning_rate (it is {rate:g}; try {rate / 10:g}), standardise "
+            "the data, or set max_norm."
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that continues the run exactly, except what the learner itself draws."""
+        return {
+            "module": self.learner.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "batches": self.batches.state_dict(),
+            "history": [dict(record) for record in self.history],
+            "best": self.best,
+            "stopped": self.stopped,
+            "next_batch": self._next_batch,
+            "loss_sum": self._loss_sum.clone(),
+            "seconds": self._seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.learner.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self.batches.load_state_dict(state["batches"])
+        self.history = [dict(record) for record in state["history"]]
+        self.best, self.stopped = state["best"], state["stopped"]
+        self._next_batch, self._seconds = state["next_batch"], state["seconds"]
+        self._loss_sum.copy_(state["loss_sum"])
