@@ -1,3 +1,42 @@
-"""Greedy layer-wise pretraining."""
+"""Greedy layer-wise pretraining: RBMs and autoencoders, stacked, unrolled, fine-tuned and compared.
+
+Arrays go in, layers are pretrained greedily into a `Stack`, the stack is unrolled into a feed-forward network
+by `unroll`, and the network is fine-tuned by backpropagation. The estimators do all of it behind scikit-learn's
+interface.
+"""
+
+from pretrain.autoencoder import Autoencoder
+from pretrain.estimators import (
+    DBNClassifier,
+    DBNRegressor,
+    RBMTransformer,
+    ScratchClassifier,
+    ScratchRegressor,
+    SDAEClassifier,
+    SDAERegressor,
+    StackTransformer,
+)
+from pretrain.finetuning import Finetuning
+from pretrain.network import unroll
+from pretrain.rbm import RBM
+from pretrain.stack import GreedyPretraining, Stack
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "RBM",
+    "Autoencoder",
+    "DBNClassifier",
+    "DBNRegressor",
+    "Finetuning",
+    "GreedyPretraining",
+    "RBMTransformer",
+    "SDAEClassifier",
+    "SDAERegressor",
+    "ScratchClassifier",
+    "ScratchRegressor",
+    "Stack",
+    "StackTransformer",
+    "__version__",
+    "unroll",
+]

@@ -94,13 +94,14 @@ class BatchSource:
         self._order = state["order"].to(self.device)
 
 
-def as_dense_tensor(rows: Any) -> torch.Tensor:
-    """A float32 tensor of rows that may be an array, a tensor or a sparse matrix; shares memory if it can."""
+def as_dense_tensor(rows: Any, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """A tensor of rows that may be an array, a tensor or a sparse matrix; shares memory if it can."""
     if isinstance(rows, torch.Tensor):
-        return rows.to(torch.float32)
+        return rows.to(dtype)
     if sparse.issparse(rows):
         rows = rows.toarray()
-    return torch.from_numpy(np.array(rows, dtype=np.float32, copy=_needs_copy(rows)))
+    rows = np.asarray(rows) if rows.dtype.kind == "f" and rows.dtype.isnative else rows.astype(np.float32)
+    return torch.from_numpy(np.array(rows, copy=_needs_copy(rows))).to(dtype)
 
 
 def _needs_copy(rows: np.ndarray) -> bool | None:

@@ -44,7 +44,12 @@ class ContrastiveDivergence:
     stochastic = True
 
     def __init__(
-        self, rbm: "RBM", *, n_gibbs_steps: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
+        self,
+        rbm: "RBM",
+        *,
+        n_gibbs_steps: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.module = rbm
         self.n_gibbs_steps = n_gibbs_steps

@@ -12,6 +12,7 @@ from torch.nn import functional
 from pretrain._validation import one_per_layer
 from pretrain.autoencoder import reconstruction_loss
 from pretrain.batches import Batch, BatchSource
+from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
 from pretrain.device import resolve_device, resolve_precision
 from pretrain.exceptions import SettingsError
 from pretrain.hidden_layers import Dropout
@@ -72,7 +73,7 @@ class BackpropLearner:
 
     def fill_gradients(self, batch: Batch) -> torch.Tensor:
         """Write the mean gradient of the batch into `.grad`; return the mean loss a row, a 0-d tensor."""
-        self._set_modes()
+        self._set_modes(len(batch.X))
         device_type = batch.X.device.type
         with torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             output = self.module(batch.X)
@@ -81,13 +82,19 @@ class BackpropLearner:
         loss.backward()
         return loss.detach()
 
-    def _set_modes(self) -> None:
-        if self.module.training:
-            return  # evaluation, which ends every epoch with validation, is what leaves this mode
+    def _set_modes(self, n_rows: int) -> None:
+        # Validation ends every epoch in evaluation mode; within one the modes only change for a batch of one.
+        if self.module.training and n_rows > 1:
+            return
         self.module.train()
         for layer, factor in zip(self._layers, self._factors, strict=True):
             if factor == 0:
                 layer.eval()
+        if n_rows == 1:  # one row has no variance: batch norm takes its running statistics
+            for module in self.module.modules():
+                if isinstance(module, nn.BatchNorm1d):
+                    module.eval()
+            self.module.training = False
 
 
 def network_loss(network: Network, output: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -143,7 +150,8 @@ class Finetuning:
         self.network = network.to(self.device)
         self._validation_rows = validation
         self._rates = _rate_factors(settings, len(network.hidden) + 1)
-        training = settings.training
+        training = resolve_budget(settings.training, X.shape[0], fewest_epochs=FINETUNING_EPOCHS)
+        self._training = training
         n_weights = max(p.numel() for p in network.parameters())
         self._dtype = resolve_precision(training.precision, self.device, n_weights)
         streams = RandomStreams(seed)
@@ -151,7 +159,7 @@ class Finetuning:
         self._batches = BatchSource(
             X,
             _target_tensor(network, y),
-            batch_size=training.batch_size,
+            batch_size=int(training.batch_size),
             generator=streams.generator("batches"),
             device=self.device,
         )
@@ -170,7 +178,7 @@ class Finetuning:
         return next(self.run)
 
     def _stage_run(self, stage: str) -> TrainingRun:
-        factors, training = self._rates, self.settings.training
+        factors, training = self._rates, self._training
         if stage == "head":
             factors = [0.0] * (len(factors) - 1) + [1.0]
             training = _head_training(training, self.settings.head_epochs)
@@ -214,7 +222,9 @@ def _head_training(training: TrainingSettings, epochs: int) -> TrainingSettings:
 
 
 def _rate_factors(settings: FinetuneSettings, n_layers: int) -> list[float]:
-    factors = one_per_layer("fine-tuning", "layer_learning_rates", settings.layer_learning_rates or 1.0, n_layers)
+    factors = one_per_layer(
+        "fine-tuning", "layer_learning_rates", settings.layer_learning_rates or 1.0, n_layers
+    )
     for layer in settings.frozen_layers:
         if layer >= n_layers:
             raise SettingsError(

@@ -15,11 +15,10 @@ from torch import nn
 
 from pretrain._validation import one_per_layer, require_choice, require_number
 from pretrain.activations import ACTIVATIONS, activation_function
-from pretrain.batches import as_dense_tensor
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.hidden_layers import DenseLayer, Dropout, ResidualLayer
-from pretrain.scaling import Scaling
-from pretrain.stack import ENCODE_ROWS, Stack
+from pretrain.scaling import Scaling, inference_dtype
+from pretrain.stack import Stack, encode_rows, map_rows
 
 TASKS = ("classification", "regression", "reconstruction")
 LAYER_TYPES = ("dense", "residual")
@@ -108,7 +107,9 @@ class Network(nn.Module):
         self.target_scaling = target_scaling or Scaling.none()
         self.input_dropout = Dropout(architecture.input_dropout)
         sizes = (architecture.n_features, *architecture.hidden_layer_sizes)
-        self.hidden = nn.ModuleList(self._hidden_layer(k, sizes[k], sizes[k + 1]) for k in range(len(sizes) - 1))
+        self.hidden = nn.ModuleList(
+            self._hidden_layer(k, sizes[k], sizes[k + 1]) for k in range(len(sizes) - 1)
+        )
         self.head = nn.Linear(sizes[-1], architecture.n_outputs, device="meta").to_empty(device="cpu")
 
     def _hidden_layer(self, k: int, n_inputs: int, n_units: int) -> nn.Module:
@@ -163,19 +164,12 @@ class Network(nn.Module):
         """Total input of the outputs (logits) of scaled rows: (batch, n_features) -> (batch, n_outputs)."""
         return self.output_input(self.encode(x))
 
-    @torch.no_grad()
     def output_rows(self, X: Any) -> np.ndarray:
-        """Total input of the outputs of scaled rows, in float32: -> (n_samples, n_outputs)."""
-        self.eval()
-        device = self.head.weight.device
-        outputs = torch.empty(X.shape[0], self.architecture.n_outputs, device=device)
-        for start in range(0, X.shape[0], ENCODE_ROWS):
-            rows = as_dense_tensor(X[start : start + ENCODE_ROWS]).to(device)
-            outputs[start : start + ENCODE_ROWS] = self(rows)
-        return outputs.numpy(force=True)
+        """Total input of the outputs of scaled rows: -> (n_samples, n_outputs); float64 for float64 rows."""
+        return map_rows(self.eval(), type(self).forward, X, self.architecture.n_outputs).numpy(force=True)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Class probabilities of raw rows: (n_samples, n_features) -> float32 (n_samples, n_classes)."""
+        """Class probabilities of raw rows: (n_samples, n_features) -> (n_samples, n_classes)."""
         self._require_task("classification", "predict_proba")
         return torch.softmax(torch.from_numpy(self._outputs(X)), dim=1).numpy()
 
@@ -191,17 +185,9 @@ class Network(nn.Module):
         activation = activation_function(self.architecture.output_activation)
         return self.scaling.undo(activation(torch.from_numpy(outputs)).numpy())
 
-    @torch.no_grad()
     def transform(self, X: np.ndarray) -> np.ndarray:
-        """Codes of raw rows: (n_samples, n_features) -> float32 (n_samples, n_hidden)."""
-        self.eval()
-        device = self.head.weight.device
-        scaled = self._scaled(X)
-        codes = [
-            self.encode(as_dense_tensor(scaled[start : start + ENCODE_ROWS]).to(device)).numpy(force=True)
-            for start in range(0, len(scaled), ENCODE_ROWS)
-        ]
-        return np.concatenate(codes)
+        """Codes of raw rows: (n_samples, n_features) -> (n_samples, n_hidden)."""
+        return encode_rows(self.eval(), self._scaled(X)).numpy(force=True)
 
     def _outputs(self, X: np.ndarray) -> np.ndarray:
         return self.output_rows(self._scaled(X))
@@ -209,11 +195,13 @@ class Network(nn.Module):
     def _scaled(self, X: np.ndarray) -> np.ndarray:
         if X.ndim != 2 or X.shape[1] != self.n_visible:
             raise DataError(f"The network takes rows of {self.n_visible} features; got shape {X.shape}.")
-        return self.scaling.apply(X)
+        return self.scaling.apply(X, inference_dtype(X))
 
     def _require_task(self, task: str, method: str) -> None:
         if self.architecture.task != task:
-            raise SettingsError(f"{method} needs a network for {task}; this one is for {self.architecture.task}.")
+            raise SettingsError(
+                f"{method} needs a network for {task}; this one is for {self.architecture.task}."
+            )
 
 
 def unroll(

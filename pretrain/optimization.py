@@ -57,7 +57,9 @@ def make_scheduler(
         case "inverse_time":
             return lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + decay * step / steps_per_epoch))
         case "cosine":
-            return lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(settings.epochs, 1) * steps_per_epoch)
+            return lr_scheduler.CosineAnnealingLR(
+                optimizer, T_max=max(int(settings.epochs), 1) * steps_per_epoch
+            )
     return None
 
 

@@ -1,12 +1,13 @@
 """Scaling of features, learned on training rows and kept with the model."""
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
 
 from pretrain._validation import require_choice
 from pretrain.exceptions import DataError
+
+ROUNDING = 1e-6  # some float32 steps at 1: scaled values may leave [0, 1] by that much
 
 
 class Scaling:
@@ -17,7 +18,7 @@ class Scaling:
     kind : {"none", "range", "minmax", "standard"}
         What the numbers mean: nothing is done; division by a declared range (pixels by 255); smallest and
         largest training value to 0 and 1; zero mean and unit variance on the training rows.
-    offset, scale : float32 ndarray of shape (n_features,) or (1,)
+    offset, scale : float64 ndarray of shape (n_features,) or (1,)
     """
 
     KINDS: ClassVar[tuple[str, ...]] = ("none", "range", "minmax", "standard")
@@ -25,8 +26,8 @@ class Scaling:
     def __init__(self, kind: str, offset: np.ndarray, scale: np.ndarray) -> None:
         require_choice("Scaling", "kind", kind, self.KINDS)
         self.kind = kind
-        self.offset = np.asarray(offset, dtype=np.float32)
-        self.scale = np.asarray(scale, dtype=np.float32)
+        self.offset = np.asarray(offset, dtype=np.float64)
+        self.scale = np.asarray(scale, dtype=np.float64)
 
     @classmethod
     def none(cls) -> "Scaling":
@@ -65,8 +66,8 @@ class Scaling:
             return cls(kind, mean, _divisor(np.sqrt(square / len(X))))
         return cls.none()
 
-    def apply(self, X: Any) -> np.ndarray:
-        """Scale rows: (n_samples, n_features) of any real type -> float32; the input is left alone.
+    def apply(self, X: Any, dtype: type = np.float32) -> np.ndarray:
+        """Scale rows: (n_samples, n_features) of any real type -> `dtype`; the input is left alone.
 
         Raises
         ------
@@ -77,19 +78,25 @@ class Scaling:
         if len(self.scale) > 1 and X.shape[1] != len(self.scale):
             raise DataError(f"The scaling was learned on {len(self.scale)} features; got {X.shape[1]}.")
         if self.kind == "none":
-            return np.asarray(X, dtype=np.float32)
-        scaled = np.subtract(X, self.offset, dtype=np.float32)
-        return np.divide(scaled, self.scale, out=scaled)
+            return np.asarray(X, dtype=dtype)
+        # In float64 inside: columns far from zero would lose their digits in float32 before the offset is gone.
+        scaled = np.empty(X.shape, dtype=dtype)
+        np.subtract(X, self.offset, out=scaled, casting="same_kind")
+        return np.divide(scaled, self.scale, out=scaled, casting="same_kind")
 
     def undo(self, X: np.ndarray) -> np.ndarray:
-        """The inverse of `apply`, in float32."""
-        return np.asarray(X, dtype=np.float32) * self.scale + self.offset
+        """The inverse of `apply`; float64 stays float64, all else is float32."""
+        return (X * self.scale + self.offset).astype(inference_dtype(X), copy=False)
 
 
 def in_unit_interval(X: np.ndarray) -> bool:
     """Whether every value lies in [0, 1], up to float32 rounding."""
-    slack = 4 * math.ulp(1.0) * 2**29  # a few float32 ulps: scaled test rows may exceed 1 by rounding
-    return bool(X.size == 0 or (X.min() >= -slack and X.max() <= 1 + slack))
+    return bool(X.size == 0 or (X.min() >= -ROUNDING and X.max() <= 1 + ROUNDING))
+
+
+def inference_dtype(X: np.ndarray) -> type:
+    """float64 rows are answered in float64, all others in float32."""
+    return np.float64 if X.dtype == np.float64 else np.float32
 
 
 def _divisor(spread: np.ndarray) -> np.ndarray:

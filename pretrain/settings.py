@@ -7,7 +7,7 @@
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pretrain._validation import require_choice, require_number
 from pretrain.activations import ACTIVATIONS
@@ -29,10 +29,12 @@ class TrainingSettings:
 
     Parameters
     ----------
-    epochs : int
-        Passes over the training rows.
-    batch_size : int
-        Rows a step; the last batch of an epoch may be shorter and is averaged over its own rows.
+    epochs : int or "auto"
+        Passes over the training rows. "auto": 10 in pretraining and 20 in supervised training, more on data sets
+        so small that these were few steps (`pretrain.budget`).
+    batch_size : int or "auto"
+        Rows a step; the last batch of an epoch may be shorter and is averaged over its own rows. "auto": a
+        fiftieth of the rows, between 10 and 100.
     optimizer : {"sgd", "adagrad", "rmsprop", "adam", "adamw", "lbfgs"}
         torch's optimisers. "lbfgs" runs up to 20 iterations with a strong-Wolfe line search on each batch.
     learning_rate : float
@@ -63,8 +65,8 @@ class TrainingSettings:
         processor has instructions for it and the network is large enough to gain.
     """
 
-    epochs: int = 10
-    batch_size: int = 100
+    epochs: int | Literal["auto"] = "auto"
+    batch_size: int | Literal["auto"] = "auto"
     optimizer: str = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.9
@@ -87,9 +89,11 @@ class TrainingSettings:
         require_choice(owner, "optimizer", self.optimizer, OPTIMIZERS)
         require_choice(owner, "schedule", self.schedule, SCHEDULES)
         require_choice(owner, "precision", self.precision, PRECISIONS)
-        for name in ("batch_size", "initial_momentum_epochs", "decay_epochs", "n_iter_no_change"):
+        for name in ("initial_momentum_epochs", "decay_epochs", "n_iter_no_change"):
             require_number(owner, name, getattr(self, name), at_least=1, integer=True)
-        require_number(owner, "epochs", self.epochs, at_least=0, integer=True)
+        for name, fewest in (("epochs", 0), ("batch_size", 1)):
+            if getattr(self, name) != "auto":
+                require_number(owner, name, getattr(self, name), at_least=fewest, integer=True)
         require_number(owner, "learning_rate", self.learning_rate, above=0)
         require_number(owner, "decay", self.decay, above=0)
         for name in ("weight_decay", "l1", "tol"):
@@ -198,9 +202,7 @@ class FinetuneSettings:
     head_epochs: int = 0
     layer_learning_rates: tuple[float, ...] | None = None
     frozen_layers: tuple[int, ...] = ()
-    training: TrainingSettings = TrainingSettings(
-        epochs=20, optimizer="adam", learning_rate=1e-3, schedule="cosine"
-    )
+    training: TrainingSettings = TrainingSettings(optimizer="adam", learning_rate=1e-3, schedule="cosine")
 
     def __post_init__(self) -> None:
         owner = type(self).__name__

@@ -8,7 +8,8 @@ References
        networks. NIPS 19.
 """
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,11 +19,12 @@ from torch import nn
 from pretrain._validation import one_per_layer, require_number
 from pretrain.autoencoder import Autoencoder
 from pretrain.batches import BatchSource, as_dense_tensor
+from pretrain.budget import PRETRAINING_EPOCHS, resolve_budget
 from pretrain.device import resolve_device, resolve_precision
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.random_streams import RandomStreams
 from pretrain.rbm import RBM
-from pretrain.scaling import Scaling, in_unit_interval
+from pretrain.scaling import Scaling, in_unit_interval, inference_dtype
 from pretrain.settings import LayerSettings
 from pretrain.training import Record, TrainingRun
 
@@ -126,23 +128,40 @@ class Stack(nn.Module):
         return h
 
     def transform(self, X: Any) -> np.ndarray:
-        """Codes of raw rows: scale, then encode. (n_samples, n_visible) -> float32 (n_samples, n_hidden)."""
-        return encode_rows(self, self.scaling.apply(X)).numpy(force=True)
+        """Codes of raw rows: scale, then encode. (n_samples, n_visible) -> (n_samples, n_hidden).
+
+        float64 rows are encoded in float64, all others in float32.
+        """
+        return encode_rows(self, self.scaling.apply(X, inference_dtype(X))).numpy(force=True)
+
+    def inverse_transform(self, H: np.ndarray) -> np.ndarray:
+        """Raw rows from top codes: decode, then undo the scaling. (n_samples, n_hidden) -> (n_samples, n_visible)."""
+        return self.scaling.undo(map_rows(self, type(self).decode, H, self.n_visible).numpy(force=True))
+
+
+def encode_rows(encoder: Any, X: Any) -> torch.Tensor:
+    """`encoder.encode` for all rows, (n_samples, n_visible) -> (n_samples, n_hidden); see `map_rows`."""
+    return map_rows(encoder, type(encoder).encode, X, encoder.n_hidden)
 
 
 @torch.no_grad()
-def encode_rows(encoder: Any, X: Any) -> torch.Tensor:
-    """Apply `encoder.encode` to all rows, some thousands at a time, in float32.
+def map_rows(
+    module: nn.Module, function: Callable[..., torch.Tensor], X: Any, n_outputs: int
+) -> torch.Tensor:
+    """Apply `function(module, rows)` to all rows, some thousands at a time, on the module's device.
 
-    The result lies on the encoder's device. A row's code does not depend on the rows beside it in any way but
-    the rounding of the matrix product.
+    float64 rows are computed with the weights in float64, so that results do not depend on which rows stand
+    beside each other by more than float64's rounding; all other rows are computed in float32.
     """
-    device = next(encoder.parameters()).device
-    codes = torch.empty(X.shape[0], encoder.n_hidden, device=device)
+    dtype = torch.float64 if X.dtype in (np.float64, torch.float64) else torch.float32
+    if dtype == torch.float64:
+        module = copy.deepcopy(module).double()
+    device = next(module.parameters()).device
+    outputs = torch.empty(X.shape[0], n_outputs, device=device, dtype=dtype)
     for start in range(0, X.shape[0], ENCODE_ROWS):
-        rows = as_dense_tensor(X[start : start + ENCODE_ROWS]).to(device)
-        codes[start : start + ENCODE_ROWS] = encoder.encode(rows)
-    return codes
+        rows = as_dense_tensor(X[start : start + ENCODE_ROWS], dtype).to(device)
+        outputs[start : start + ENCODE_ROWS] = function(module, rows)
+    return outputs
 
 
 class GreedyPretraining:
@@ -237,17 +256,18 @@ class GreedyPretraining:
 
     def _layer_run(self, k: int) -> TrainingRun:
         layer, settings = self.layers[k], self.settings[k]
-        dtype = resolve_precision(settings.training.precision, self.device, layer.weight.numel())
+        training = resolve_budget(settings.training, self._inputs.shape[0], fewest_epochs=PRETRAINING_EPOCHS)
+        dtype = resolve_precision(training.precision, self.device, layer.weight.numel())
         batches = BatchSource(
             self._inputs,
-            batch_size=settings.training.batch_size,
+            batch_size=int(training.batch_size),
             generator=self.streams.generator("batches", layer=k),
             device=self.device,
         )
         return TrainingRun(
             layer.learning_rule(settings, streams=self.streams, layer=k, dtype=dtype),
             batches,
-            settings.training,
+            training,
             stage="pretrain",
             layer=k,
             progress_seconds=self.progress_seconds,

@@ -52,6 +52,7 @@ class TrainingRun:
     learner : Learner
     batches : BatchSource
     settings : TrainingSettings
+        With `epochs` and `batch_size` as numbers (`pretrain.budget.resolve_budget`).
     stage : str
         Name for the records: "pretrain", "head", "finetune" or "train".
     layer : int or None
@@ -90,6 +91,7 @@ class TrainingRun:
                 "sampling off, or take 'sgd' or 'adam'."
             )
         self.learner, self.batches, self.settings = learner, batches, settings
+        self.n_epochs = int(settings.epochs)
         self.stage, self.layer = stage, layer
         self.validation, self.progress_seconds = validation, progress_seconds
         self.optimizer = make_optimizer(learner.parameter_groups(), settings)
@@ -109,7 +111,7 @@ class TrainingRun:
     @property
     def finished(self) -> bool:
         """Whether every epoch is done or early stopping has ended the run."""
-        return self.stopped or self.epoch >= self.settings.epochs
+        return self.stopped or self.epoch >= self.n_epochs
 
     def __iter__(self) -> Iterator[Record]:
         return self
@@ -160,7 +162,7 @@ class TrainingRun:
             "stage": self.stage,
             "layer": self.layer,
             "epoch": self.epoch + 1,
-            "n_epochs": self.settings.epochs,
+            "n_epochs": self.n_epochs,
             **values,
             "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
             "seconds": self._seconds,

@@ -1,0 +1,16 @@
+"""The scikit-learn face: transformers, classifiers and regressors."""
+
+from pretrain.estimators.pretrained import DBNClassifier, DBNRegressor, SDAEClassifier, SDAERegressor
+from pretrain.estimators.scratch import ScratchClassifier, ScratchRegressor
+from pretrain.estimators.transformers import RBMTransformer, StackTransformer
+
+__all__ = [
+    "DBNClassifier",
+    "DBNRegressor",
+    "RBMTransformer",
+    "SDAEClassifier",
+    "SDAERegressor",
+    "ScratchClassifier",
+    "ScratchRegressor",
+    "StackTransformer",
+]

@@ -1,0 +1,59 @@
+"""What every estimator does with its inputs: check them, choose a scaling, draw a seed."""
+
+import numbers
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+from pretrain._validation import require_choice
+from pretrain.scaling import Scaling, in_unit_interval
+
+SCALINGS = ("auto", "none", "minmax", "standard")
+
+
+def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> np.ndarray:
+    """Rows as a real matrix (n_samples, n_features), checked by scikit-learn; the type of numbers is kept."""
+    return validate_data(estimator, X, reset=reset, dtype="numeric")
+
+
+def choose_scaling(estimator: Any, X: np.ndarray) -> Scaling:
+    """The scaling that `estimator.scaling` names, learned on the training rows `X`.
+
+    "auto" gives visible units what they model: for Bernoulli units nothing where the data lie in [0, 1],
+    division by 255 for bytes, and minmax for the rest; for Gaussian units standardised columns.
+    """
+    kind = estimator.scaling
+    require_choice(type(estimator).__name__, "scaling", kind, SCALINGS)
+    if kind != "auto":
+        return Scaling.fit(kind, X)
+    if getattr(estimator, "visible_units", "bernoulli") == "gaussian":
+        return Scaling.fit("standard", X)
+    if in_unit_interval(X):
+        return Scaling.none()
+    if X.dtype == np.uint8:
+        return Scaling.fit("range", X, (0.0, 255.0))
+    return Scaling.fit("minmax", X)
+
+
+def seed_from(random_state: Any) -> int:
+    """A seed: an integer is itself, a RandomState or Generator draws one, None is fresh entropy.
+
+    NumPy's global generator is not read, so two fits with None differ and leave it untouched.
+    """
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint32)[0])
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    raise ValueError(
+        f"random_state must be None, an integer, a RandomState or a Generator; got {random_state!r}."
+    )
+
+
+def like_input(values: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """float64 results for float64 input, float32 otherwise."""
+    return values.astype(np.float64 if X.dtype == np.float64 else np.float32, copy=False)

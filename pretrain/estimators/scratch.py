@@ -1,0 +1,94 @@
+"""Networks trained from scratch with the modern tricks, behind the same face as the pretrained ones."""
+
+from typing import Any
+
+import numpy as np
+
+from pretrain.baselines import scratch_network
+from pretrain.estimators.supervised import NetworkClassifier, NetworkRegressor, SupervisedEstimator
+from pretrain.network import Network
+from pretrain.random_streams import RandomStreams
+from pretrain.scaling import Scaling
+
+
+class ScratchEstimator(SupervisedEstimator):
+    """A network with random initial weights: what pretraining is compared with.
+
+    Parameters
+    ----------
+    kind : {"relu", "sigmoid", "tanh", "relu-dropout", "relu-bn", "residual"}, default="relu"
+        Activation, initialisation and tricks; see `pretrain.baselines.BASELINES`.
+    hidden_layer_sizes : tuple of int, default=(256, 256)
+    solver, learning_rate_init, schedule, momentum, max_iter, batch_size, alpha, max_norm, early_stopping,\
+ validation_fraction, n_iter_no_change, tol, scaling, warm_start, device, precision, verbose, random_state
+        As in `DBNClassifier`.
+    """
+
+    stage = "train"
+
+    def __init__(
+        self,
+        kind: str = "relu",
+        hidden_layer_sizes: Any = (256, 256),
+        *,
+        solver: str = "adam",
+        learning_rate_init: float = 1e-3,
+        schedule: str = "cosine",
+        momentum: float = 0.9,
+        max_iter: Any = "auto",
+        batch_size: Any = "auto",
+        alpha: float = 0.0,
+        max_norm: float | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 0.0,
+        scaling: str = "auto",
+        warm_start: bool = False,
+        device: str = "auto",
+        precision: str = "auto",
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.kind = kind
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.solver = solver
+        self.learning_rate_init = learning_rate_init
+        self.schedule = schedule
+        self.momentum = momentum
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.alpha = alpha
+        self.max_norm = max_norm
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.scaling = scaling
+        self.warm_start = warm_start
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _initial_network(
+        self, X: np.ndarray, scaling: Scaling, n_outputs: int, streams: RandomStreams
+    ) -> Network:
+        network = scratch_network(
+            self.kind,
+            X.shape[1],
+            self.hidden_layer_sizes,
+            n_outputs,
+            task=self.task,
+            generator=streams.generator("init"),
+        )
+        network.scaling = scaling
+        return network
+
+
+class ScratchClassifier(ScratchEstimator, NetworkClassifier):
+    __doc__ = ScratchEstimator.__doc__
+
+
+class ScratchRegressor(ScratchEstimator, NetworkRegressor):
+    __doc__ = ScratchEstimator.__doc__

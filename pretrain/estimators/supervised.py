@@ -1,0 +1,251 @@
+"""The story that classifiers and regressors share: scale, make a network, fine-tune it, predict."""
+
+from abc import abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import Tags
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from pretrain._validation import require_number
+from pretrain.estimators.inputs import check_rows, choose_scaling, like_input, seed_from
+from pretrain.exceptions import DataError
+from pretrain.finetuning import Finetuning
+from pretrain.network import Network
+from pretrain.random_streams import RandomStreams
+from pretrain.scaling import Scaling
+from pretrain.settings import FinetuneSettings, TrainingSettings
+from pretrain.training import Record
+
+UNLABELLED = -1
+SIGNED_CLASSES = (
+    -1,
+    1,
+)  # a common way to write two classes; one class and unlabelled rows could not be learned
+FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_")
+
+
+class SupervisedEstimator(BaseEstimator):
+    """Base of the classifiers and regressors: everything but where the network comes from.
+
+    Attributes
+    ----------
+    network_ : Network
+        The trained network; it holds the scaling and the classes.
+    report_ : list of dict
+        The records of every epoch, pretraining included.
+    n_iter_ : int
+        Epochs of supervised training that ran.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str, where the input had column names
+    """
+
+    task: str
+    stage = "finetune"
+
+    @abstractmethod
+    def _initial_network(
+        self, X: np.ndarray, scaling: Scaling, n_outputs: int, streams: RandomStreams
+    ) -> Network:
+        """The network before supervised training, and its records in `report_`; `X` is scaled."""
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit to rows and labels or targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), or (n_samples, n_targets) for a regressor
+            A classifier's integer label -1 marks an unlabelled row: it is used for pretraining and not for
+            fine-tuning. Labels that are exactly -1 and 1 are two classes.
+
+        Returns
+        -------
+        self
+        """
+        settings = self._finetune_settings()
+        X, y = self._check_training_data(X, y)
+        warm = self.warm_start and hasattr(self, "network_")
+        seed = seed_from(self.random_state)
+        scaling = self.network_.scaling if warm else choose_scaling(self, X)
+        scaled = scaling.apply(X)
+        labelled, targets, n_outputs = self._encode_targets(y)
+        if warm and self.network_.architecture.n_outputs != n_outputs:
+            raise DataError(
+                f"warm_start continues a network with {self.network_.architecture.n_outputs} outputs, but y "
+                f"needs {n_outputs}; fit with warm_start=False."
+            )
+        if not warm:
+            self.report_: list[Record] = []
+            self.network_ = self._initial_network(scaled, scaling, n_outputs, RandomStreams(seed))
+        self._describe_targets(self.network_)
+        self.seed_ = seed
+        self._finetune(scaled[labelled] if not labelled.all() else scaled, targets, settings, seed)
+        return self
+
+    def _finetune(self, X: np.ndarray, targets: np.ndarray, settings: FinetuneSettings, seed: int) -> None:
+        validation = None
+        if settings.training.early_stopping:
+            X, X_validation, targets, y_validation = self._hold_out(X, targets, seed)
+            validation = (X_validation, y_validation)
+        run = Finetuning(
+            self.network_,
+            X,
+            targets,
+            settings,
+            seed=seed,
+            device=self.device,
+            validation=validation,
+            stage=self.stage,
+        )
+        self.n_iter_ = 0
+        for record in run:
+            self._note(record)
+            self.n_iter_ += record["stage"] == self.stage
+
+    def _hold_out(self, X: np.ndarray, targets: np.ndarray, seed: int) -> list[np.ndarray]:
+        require_number(type(self).__name__, "validation_fraction", self.validation_fraction, above=0, below=1)
+        stratify = targets if self.task == "classification" else None
+        return train_test_split(
+            X,
+            targets,
+            test_size=self.validation_fraction,
+            stratify=stratify,
+            random_state=RandomStreams(seed).integer_seed("split") % 2**32,
+        )
+
+    def _finetune_settings(self) -> FinetuneSettings:
+        return FinetuneSettings(
+            head_epochs=getattr(self, "head_epochs", 0),
+            training=TrainingSettings(
+                epochs=self.max_iter,
+                batch_size=self.batch_size,
+                optimizer=self.solver,
+                learning_rate=self.learning_rate_init,
+                schedule=self.schedule,
+                momentum=self.momentum,
+                weight_decay=self.alpha,
+                max_norm=self.max_norm,
+                early_stopping=self.early_stopping,
+                n_iter_no_change=self.n_iter_no_change,
+                tol=self.tol,
+                precision=self.precision,
+            ),
+        )
+
+    def _note(self, record: Record) -> None:
+        self.report_.append(record)
+        if self.verbose:
+            where = "" if record["layer"] is None else f" layer {record['layer']}"
+            line = f"{record['stage']}{where} epoch {record['epoch']}/{record['n_epochs']}"
+            print(f"[{type(self).__name__}] {line}: loss {record['loss']:.4g}, {record['seconds']:.2f} s")  # noqa: T201 - asked for by verbose=True, as scikit-learn's own estimators print
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Training loss of each epoch of supervised training."""
+        return [record["loss"] for record in self.report_ if record["stage"] == self.stage]
+
+    @property
+    def validation_scores_(self) -> list[float] | None:
+        """Validation accuracy (classifier) or negative loss (regressor) of each epoch, with early stopping."""
+        if not self.early_stopping:
+            return None
+        stage = [record for record in self.report_ if record["stage"] == self.stage]
+        if self.task == "classification":
+            return [1 - record["validation_error"] / 100 for record in stage]
+        return [-record["validation_loss"] for record in stage]
+
+    def fitted_state(self) -> dict[str, Any]:
+        """What a file must hold besides the parameters: the model, plain attributes, the records."""
+        check_is_fitted(self, "network_")
+        attributes = {name: getattr(self, name) for name in FITTED_ATTRIBUTES if hasattr(self, name)}
+        return {"model": self.network_, "attributes": attributes, "history": list(self.report_)}
+
+    @classmethod
+    def from_fitted_state(cls, params: dict[str, Any], state: dict[str, Any]) -> Self:
+        """The fitted estimator that `get_params` and `fitted_state` describe."""
+        estimator = cls(**params)
+        estimator.network_, estimator.report_ = state["model"], list(state["history"])
+        for name, value in state["attributes"].items():
+            setattr(estimator, name, value)
+        if estimator.network_.classes is not None:
+            estimator.classes_ = estimator.network_.classes
+        return estimator
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+
+class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
+    """Labels in, labels out.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    """
+
+    task = "classification"
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels of rows: (n_samples, n_features) -> (n_samples,)."""
+        check_is_fitted(self)
+        return self.network_.predict(check_rows(self, X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities of rows: -> (n_samples, n_classes), columns in the order of `classes_`."""
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        return like_input(self.network_.predict_proba(X), X)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of `predict_proba`."""
+        return np.log(self.predict_proba(X))
+
+    def _check_training_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        X, y = validate_data(self, X, y, dtype="numeric")
+        check_classification_targets(y)
+        return X, y
+
+    def _encode_targets(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        labelled = np.ones(len(y), dtype=bool)
+        if y.dtype.kind == "i" and not np.array_equal(np.unique(y), SIGNED_CLASSES):
+            labelled = y != UNLABELLED
+        if not labelled.any():
+            raise DataError("Every row is unlabelled (y == -1); give labels for some rows of each class.")
+        self.classes_, indices = np.unique(y[labelled], return_inverse=True)
+        return labelled, indices.astype(np.int64), len(self.classes_)
+
+    def _describe_targets(self, network: Network) -> None:
+        network.classes = self.classes_
+
+
+class NetworkRegressor(RegressorMixin, SupervisedEstimator):
+    """Real targets, one or several; they are standardised for training and given back in their own units."""
+
+    task = "regression"
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Targets of rows: (n_samples, n_features) -> (n_samples,) or (n_samples, n_targets)."""
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        return like_input(self.network_.predict(X), X)
+
+    def _check_training_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        return validate_data(self, X, y, dtype="numeric", multi_output=True, y_numeric=True)
+
+    def _encode_targets(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        targets = y.reshape(len(y), -1)
+        self._target_scaling = Scaling.fit("standard", targets)
+        return np.ones(len(y), dtype=bool), self._target_scaling.apply(targets), targets.shape[1]
+
+    def _describe_targets(self, network: Network) -> None:
+        network.target_scaling = self._target_scaling
+        del self._target_scaling
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

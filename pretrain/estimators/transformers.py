@@ -1,0 +1,266 @@
+"""Unsupervised feature extractors: one RBM, or a stack of layers."""
+
+import dataclasses
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from pretrain._validation import require_choice
+from pretrain.estimators.inputs import check_rows, choose_scaling, like_input, seed_from
+from pretrain.exceptions import DataError
+from pretrain.settings import LAYER_SETTINGS, LayerSettings, RBMSettings, TrainingSettings
+from pretrain.stack import GreedyPretraining
+from pretrain.training import Record
+
+FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_")
+
+
+class StackEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of the transformers: greedy pretraining, encoding and decoding.
+
+    Attributes
+    ----------
+    stack_ : Stack
+    report_ : list of dict
+        One record an epoch and layer.
+    n_iter_ : int
+        Epochs a layer.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str, where the input had column names
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Pretrain on the rows of X, (n_samples, n_features); y is ignored."""
+        settings = self._layer_settings()
+        X = check_rows(self, X, reset=True)
+        scaling = choose_scaling(self, X)
+        self.seed_ = seed_from(self.random_state)
+        run = GreedyPretraining(
+            scaling.apply(X), self._sizes(), settings, seed=self.seed_, device=self.device, scaling=scaling
+        )
+        self.report_: list[Record] = []
+        for record in run:
+            self.report_.append(record)
+            if self.verbose:
+                print(f"[{type(self).__name__}] {_line(record)}")  # noqa: T201 - asked for by verbose=True
+        self.stack_ = run.stack
+        self.n_iter_ = self.report_[-1]["n_epochs"] if self.report_ else 0
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Hidden means of the top layer: (n_samples, n_features) -> (n_samples, n_hidden)."""
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        return like_input(self.stack_.transform(X), X)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Means of the data given codes: (n_samples, n_hidden) -> (n_samples, n_features), in data units."""
+        check_is_fitted(self)
+        codes = np.asarray(X)
+        if codes.ndim != 2 or codes.shape[1] != self.stack_.n_hidden:
+            raise DataError(
+                f"inverse_transform takes codes of {self.stack_.n_hidden} units; got {codes.shape}."
+            )
+        return self.stack_.inverse_transform(codes)
+
+    def fitted_state(self) -> dict[str, Any]:
+        """What a file must hold besides the parameters: the model, plain attributes, the records."""
+        check_is_fitted(self)
+        attributes = {name: getattr(self, name) for name in FITTED_ATTRIBUTES if hasattr(self, name)}
+        return {"model": self.stack_, "attributes": attributes, "history": list(self.report_)}
+
+    @classmethod
+    def from_fitted_state(cls, params: dict[str, Any], state: dict[str, Any]) -> Self:
+        """The fitted estimator that `get_params` and `fitted_state` describe."""
+        estimator = cls(**params)
+        estimator.stack_, estimator.report_ = state["model"], list(state["history"])
+        for name, value in state["attributes"].items():
+            setattr(estimator, name, value)
+        return estimator
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "stack_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.stack_.n_hidden
+
+    def _sizes(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def _layer_settings(self) -> LayerSettings:
+        raise NotImplementedError
+
+
+class RBMTransformer(StackEstimator):
+    """One restricted Boltzmann machine trained by contrastive divergence.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Hidden units.
+    learning_rate : float, default=0.1
+    batch_size : int or "auto", default="auto"
+        "auto" is a fiftieth of the rows, between 10 and 100.
+    n_iter : int or "auto", default="auto"
+        Epochs.
+    n_gibbs_steps : int, default=1
+        The k of CD-k.
+    visible_units, hidden_units : {"bernoulli", "gaussian"}, default="bernoulli"
+    momentum : float, default=0.9
+        0.5 in the first 5 epochs, then this.
+    weight_decay : float, default=2e-4
+    scaling : {"auto", "none", "minmax", "standard"}, default="auto"
+    device : {"auto", "cpu", "cuda"}, default="auto"
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+    verbose : bool, default=False
+    random_state : int, RandomState, Generator or None, default=None
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+    intercept_hidden_ : ndarray of shape (n_components,)
+    intercept_visible_ : ndarray of shape (n_features,)
+    """
+
+    def __init__(
+        self,
+        n_components: int = 256,
+        *,
+        learning_rate: float = 0.1,
+        batch_size: Any = "auto",
+        n_iter: Any = "auto",
+        n_gibbs_steps: int = 1,
+        visible_units: str = "bernoulli",
+        hidden_units: str = "bernoulli",
+        momentum: float = 0.9,
+        weight_decay: float = 2e-4,
+        scaling: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.n_gibbs_steps = n_gibbs_steps
+        self.visible_units = visible_units
+        self.hidden_units = hidden_units
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.scaling = scaling
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @property
+    def components_(self) -> np.ndarray:
+        """Weights, (n_components, n_features)."""
+        return self._layer_array("weight")
+
+    @property
+    def intercept_hidden_(self) -> np.ndarray:
+        """Hidden biases, (n_components,)."""
+        return self._layer_array("hidden_bias")
+
+    @property
+    def intercept_visible_(self) -> np.ndarray:
+        """Visible biases, (n_features,)."""
+        return self._layer_array("visible_bias")
+
+    def _layer_array(self, name: str) -> np.ndarray:
+        check_is_fitted(self)
+        return getattr(self.stack_.layers[0], name).numpy(force=True)
+
+    def _sizes(self) -> tuple[int, ...]:
+        return (self.n_components,)
+
+    def _layer_settings(self) -> LayerSettings:
+        return RBMSettings(
+            visible_units=self.visible_units,
+            hidden_units=self.hidden_units,
+            n_gibbs_steps=self.n_gibbs_steps,
+            training=TrainingSettings(
+                epochs=self.n_iter,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                momentum=self.momentum,
+                initial_momentum=min(0.5, self.momentum),
+                weight_decay=self.weight_decay,
+                precision=self.precision,
+            ),
+        )
+
+
+class StackTransformer(StackEstimator):
+    """Layers pretrained greedily, each on the code of the one below.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=(256, 256)
+    kind : {"rbm", "autoencoder"}, default="rbm"
+        RBMs by contrastive divergence, or tied denoising autoencoders with masking noise.
+    learning_rate : float or None, default=None
+        None is the default of the kind: 0.1 with momentum for RBMs, 1e-3 with Adam for autoencoders.
+    batch_size : int or "auto", default="auto"
+        "auto" is a fiftieth of the rows, between 10 and 100.
+    n_iter : int or "auto", default="auto"
+        Epochs a layer.
+    scaling : {"auto", "none", "minmax", "standard"}, default="auto"
+    device : {"auto", "cpu", "cuda"}, default="auto"
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+    verbose : bool, default=False
+    random_state : int, RandomState, Generator or None, default=None
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (256, 256),
+        *,
+        kind: str = "rbm",
+        learning_rate: float | None = None,
+        batch_size: Any = "auto",
+        n_iter: Any = "auto",
+        scaling: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.kind = kind
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.scaling = scaling
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(self.hidden_layer_sizes)
+
+    def _layer_settings(self) -> LayerSettings:
+        require_choice("StackTransformer", "kind", self.kind, LAYER_SETTINGS)
+        settings = LAYER_SETTINGS[self.kind]()
+        values = {"epochs": self.n_iter, "batch_size": self.batch_size, "precision": self.precision}
+        if self.learning_rate is not None:
+            values["learning_rate"] = self.learning_rate
+        return dataclasses.replace(settings, training=dataclasses.replace(settings.training, **values))
+
+
+def _line(record: Record) -> str:
+    epoch = f"epoch {record['epoch']}/{record['n_epochs']}"
+    return f"layer {record['layer']} {epoch}: loss {record['loss']:.4g}, {record['seconds']:.2f} s"
