@@ -82,12 +82,8 @@ def list_datasets() -> list[DataForm]:
         DataForm("digits", "handwritten digits of scikit-learn, built in", "1,797 images of 8 x 8"),
         DataForm("mnist", f"the IDX files in ${DATA_VARIABLE}/mnist", "60,000 + 10,000 images of 28 x 28"),
         DataForm("openml:NAME", "from openml.org, fetched once; also openml:NAME@VERSION, openml:ID"),
-        DataForm(
-            "FOLDER of IDX files", "train-images-idx3-ubyte[.gz], also train-labels, t10k-images, -labels"
-        ),
-        DataForm(
-            "FOLDER of images", "one subfolder of grey png, jpg, pgm or bmp images, of one size, per class"
-        ),
+        DataForm("FOLDER of IDX files", "train-images-idx3-ubyte[.gz], also train-labels, t10k-images, -labels"),
+        DataForm("FOLDER of images", "one subfolder of grey png, jpg, pgm or bmp images, of one size, per class"),
         DataForm("FILE.npz", "NumPy arrays X, and y, X_test, y_test where there are such"),
         DataForm("FILE.h5, FILE.hdf5", "HDF5 datasets of the same names at the root"),
         DataForm("FILE.csv, FILE.csv.gz", "numbers under a header row; --target names the label column"),
@@ -149,9 +145,7 @@ def _read(source: str, target: str | None) -> RawData:
         return read_npz(path)
     if path.suffix.lower() in (".h5", ".hdf5"):
         return _read_hdf5(path)
-    raise DataError(
-        f"{source}: expected a folder or a .npz, .h5, .hdf5, .csv or .csv.gz file, found {path.suffix!r}"
-    )
+    raise DataError(f"{source}: expected a folder or a .npz, .h5, .hdf5, .csv or .csv.gz file, found {path.suffix!r}")
 
 
 def _find_mnist() -> Path:
@@ -228,9 +222,7 @@ def _check(name: str, raw: RawData) -> Dataset:
             )
     if raw.y_test is not None:
         if X_test is None or y is None:
-            raise DataError(
-                f"{name}: test labels need {'X_test' if X_test is None else 'y'} too; there is none"
-            )
+            raise DataError(f"{name}: test labels need {'X_test' if X_test is None else 'y'} too; there is none")
         y_test = _check_labels(f"{name}: y_test", raw.y_test, len(X_test))
         _check_test_labels(name, y, y_test)
     shape = raw.X.shape[1:] if raw.X.ndim > 2 else None
@@ -249,9 +241,7 @@ def _check_samples(where: str, X: np.ndarray, feature_names: tuple[str, ...] | N
     if X.dtype.kind not in "biuf":
         raise DataError(f"{where} has dtype {X.dtype}, expected numbers (integers, floats or booleans)")
     if X.ndim < 2 or X.size == 0:
-        raise DataError(
-            f"{where} has shape {X.shape}, expected (n_samples, n_features) with at least 1 of each"
-        )
+        raise DataError(f"{where} has shape {X.shape}, expected (n_samples, n_features) with at least 1 of each")
     flat = X.reshape(len(X), -1)  # (n_samples, n_features)
     finite = np.isfinite(flat)
     if not finite.all():
@@ -293,6 +283,4 @@ def _check_test_labels(name: str, y: np.ndarray, y_test: np.ndarray) -> None:
     unseen = sorted(set(y_test.tolist()) - set(y.tolist()), key=str)
     if unseen:
         shown = ", ".join(map(repr, unseen[:5])) + (", ..." if len(unseen) > 5 else "")
-        raise DataError(
-            f"{name}: test labels that never occur in the training labels: {shown}; drop those rows"
-        )
+        raise DataError(f"{name}: test labels that never occur in the training labels: {shown}; drop those rows")

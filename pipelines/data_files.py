@@ -233,9 +233,7 @@ def _find_target(path: Path, header: list[str], target: str | None) -> int | Non
     if not any(header) or all(_is_number(name) for name in header):
         raise DataError(f"{path}: the first line must name the columns, found {','.join(header[:5])!r}")
     if "" in header:
-        raise DataError(
-            f"{path}: column {header.index('') + 1} has no name: name it or, if an index, drop it"
-        )
+        raise DataError(f"{path}: column {header.index('') + 1} has no name: name it or, if an index, drop it")
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise DataError(f"{path}: two columns are named {twice!r}: rename one")

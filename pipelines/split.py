@@ -73,9 +73,7 @@ class Split:
         }
 
 
-def make_split(
-    dataset: Dataset, *, seed: int, validation_fraction: float = 0.0, test_fraction: float = 0.2
-) -> Split:
+def make_split(dataset: Dataset, *, seed: int, validation_fraction: float = 0.0, test_fraction: float = 0.2) -> Split:
     """Draw the test and the validation rows; the rest trains.
 
     Test rows are drawn first and from a stream of their own, so they stay the same whatever the validation
@@ -153,9 +151,7 @@ def remake_split(dataset: Dataset, record: Mapping[str, object]) -> Split:
     """
     missing = [key for key in RECORD_KEYS if key not in record]
     if missing:
-        raise DataError(
-            f"the record of the split lacks {', '.join(missing)}: it is damaged or of another program"
-        )
+        raise DataError(f"the record of the split lacks {', '.join(missing)}: it is damaged or of another program")
     if dataset.sha256 != record["data_sha256"]:
         raise DataError(
             f"{dataset.name}: not the data that the split was made of: their sha256 is "

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from pretrain.exceptions import SettingsError
 
 T = TypeVar("T")
@@ -10,7 +12,7 @@ T = TypeVar("T")
 
 def require_choice(owner: str, name: str, value: Any, choices: Collection[str]) -> None:
     """Raise SettingsError unless `value` is one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise SettingsError(f"{name} of {owner} must be one of {', '.join(choices)}; got {value!r}.")
 
 
@@ -43,6 +45,18 @@ def require_number(
     wanted = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
     kind = "an integer" if integer else "a finite number"
     raise SettingsError(f"{name} of {owner} must be {kind} {wanted}".rstrip() + f"; got {value!r}.")
+
+
+def require_flag(owner: str, name: str, value: Any) -> None:
+    """Raise SettingsError unless `value` is True or False (Python's or NumPy's)."""
+    if not isinstance(value, bool | np.bool_):
+        raise SettingsError(f"{name} of {owner} must be True or False; got {value!r}.")
+
+
+def require_sequence(owner: str, name: str, value: Any) -> None:
+    """Raise SettingsError unless `value` is a list, a tuple or a one-dimensional array."""
+    if not isinstance(value, list | tuple) and getattr(value, "ndim", None) != 1:
+        raise SettingsError(f"{name} of {owner} must be a list or a tuple, one entry a layer; got {value!r}.")
 
 
 def one_per_layer(owner: str, name: str, value: T | Sequence[T], n_layers: int) -> list[T]:

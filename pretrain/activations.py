@@ -7,13 +7,19 @@ from torch.nn import functional
 
 from pretrain.exceptions import SettingsError
 
+
+def identity(x: torch.Tensor) -> torch.Tensor:
+    """x itself: the activation of linear units."""
+    return x
+
+
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "relu": torch.relu,
     "leaky_relu": functional.leaky_relu,
     "softplus": functional.softplus,
-    "identity": lambda x: x,
+    "identity": identity,
 }
 
 

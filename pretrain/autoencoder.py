@@ -9,6 +9,7 @@ References
        networks. AISTATS.
 """
 
+import warnings
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +20,7 @@ from pretrain._validation import require_choice, require_number
 from pretrain.activations import activation_function
 from pretrain.batches import Batch
 from pretrain.corruption import Corruption
+from pretrain.exceptions import DataRangeWarning
 from pretrain.random_streams import RandomStreams
 from pretrain.settings import AutoencoderSettings
 
@@ -97,8 +99,15 @@ class Autoencoder(nn.Module):
             Whether the data lie in [0, 1]; it decides `reconstruction_loss="auto"` for the layer on the data.
         """
         loss = settings.reconstruction_loss
+        bounded = unit_interval if below is None else below in UNIT_INTERVAL_ACTIVATIONS
+        if loss == "cross_entropy" and not bounded:
+            warnings.warn(
+                "The cross-entropy models inputs in [0, 1], but those of this autoencoder go beyond, where it has "
+                "no minimum. Scale the data (minmax), or take the squared error or 'auto'.",
+                DataRangeWarning,
+                stacklevel=2,
+            )
         if loss == "auto":
-            bounded = unit_interval if below is None else below in UNIT_INTERVAL_ACTIVATIONS
             loss = "cross_entropy" if bounded else "squared_error"
         return cls(
             n_visible,
@@ -125,7 +134,9 @@ class Autoencoder(nn.Module):
 
     def decode(self, h: torch.Tensor) -> torch.Tensor:
         """g(V h + b): (batch, n_hidden) -> (batch, n_visible)."""
-        return activation_function(self.output_activation)(self.output_input(h))
+        # Contiguous as in an unrolled decoder: the layout of the weights decides the last bits of a product.
+        output = functional.linear(h, self.decoder_weight.contiguous(), self.visible_bias)
+        return activation_function(self.output_activation)(output)
 
     def output_input(self, h: torch.Tensor) -> torch.Tensor:
         """V h + b, the total input of the outputs: (batch, n_hidden) -> (batch, n_visible)."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pretrain._validation import require_choice
+from pretrain._validation import require_choice, require_sequence
 from pretrain.network import Architecture, Network
 
 
@@ -28,7 +28,8 @@ class Baseline:
         One line for reports.
     activation : str
     initialisation : {"xavier", "he"}
-        Xavier uniform [1]_ (times 4 for sigmoid units, as [1]_ derives for tanh) or He normal [2]_.
+        Xavier uniform [1]_, times torch's gain (1 for sigmoid, 5/3 for tanh units), or He normal [2]_. The
+        output layer is Xavier uniform with gain 1, every bias zero.
     options : dict
         Further fields of `Architecture`.
     """
@@ -39,6 +40,7 @@ class Baseline:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
+XAVIER_GAINS = {"sigmoid": 1.0, "tanh": 5 / 3}  # torch.nn.init.calculate_gain
 BASELINES: dict[str, Baseline] = {
     "sigmoid": Baseline("sigmoid units, Xavier initialisation", "sigmoid", "xavier"),
     "tanh": Baseline("tanh units, Xavier initialisation", "tanh", "xavier"),
@@ -49,9 +51,7 @@ BASELINES: dict[str, Baseline] = {
         "he",
         {"input_dropout": 0.2, "dropout": 0.5},
     ),
-    "relu-bn": Baseline(
-        "rectified linear units, He initialisation, batch norm", "relu", "he", {"batch_norm": True}
-    ),
+    "relu-bn": Baseline("rectified linear units, He initialisation, batch norm", "relu", "he", {"batch_norm": True}),
     "residual": Baseline(
         "residual MLP: pre-activation blocks with batch norm, rectified linear units, He initialisation",
         "relu",
@@ -68,6 +68,8 @@ def scratch_network(
     n_outputs: int,
     *,
     task: str = "classification",
+    dropout: float | None = None,
+    input_dropout: float | None = None,
     generator: torch.Generator,
 ) -> Network:
     """A network of the given kind with random weights.
@@ -79,6 +81,8 @@ def scratch_network(
     n_features, n_outputs : int
     hidden_layer_sizes : sequence of int
     task : {"classification", "regression"}
+    dropout, input_dropout : float or None
+        Instead of the rates of the kind.
     generator : torch.Generator
         Draws the weights.
 
@@ -89,6 +93,9 @@ def scratch_network(
     """
     require_choice("scratch_network", "kind", kind, BASELINES)
     baseline = BASELINES[kind]
+    require_sequence("scratch_network", "hidden_layer_sizes", hidden_layer_sizes)
+    rates = {"dropout": dropout, "input_dropout": input_dropout}
+    options = {**baseline.options, **{name: rate for name, rate in rates.items() if rate is not None}}
     architecture = Architecture(
         n_features=n_features,
         n_outputs=n_outputs,
@@ -96,7 +103,7 @@ def scratch_network(
         activations=(baseline.activation,) * len(hidden_layer_sizes),
         output_activation="softmax" if task == "classification" else "identity",
         task=task,
-        **baseline.options,
+        **options,
     )
     network = Network(architecture)
     for module in network.hidden.modules():
@@ -111,8 +118,7 @@ def _initialise(linear: nn.Linear, baseline: Baseline, generator: torch.Generato
     if baseline.initialisation == "he":
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu", generator=generator)
     else:
-        nn.init.xavier_uniform_(
-            linear.weight, gain=nn.init.calculate_gain(baseline.activation), generator=generator
-        )
+        gain = XAVIER_GAINS[baseline.activation]
+        nn.init.xavier_uniform_(linear.weight, gain=gain, generator=generator)
     if linear.bias is not None:
         nn.init.zeros_(linear.bias)

@@ -100,7 +100,8 @@ def as_dense_tensor(rows: Any, dtype: torch.dtype = torch.float32) -> torch.Tens
         return rows.to(dtype)
     if sparse.issparse(rows):
         rows = rows.toarray()
-    rows = np.asarray(rows) if rows.dtype.kind == "f" and rows.dtype.isnative else rows.astype(np.float32)
+    known = rows.dtype in (np.float16, np.float32, np.float64) and rows.dtype.isnative
+    rows = np.asarray(rows) if known else rows.astype(np.float32)
     return torch.from_numpy(np.array(rows, copy=_needs_copy(rows))).to(dtype)
 
 

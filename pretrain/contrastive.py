@@ -29,7 +29,8 @@ class ContrastiveDivergence:
     probabilities ([2]_, section 3). For k > 1 the intermediate reconstructions are sampled as well.
 
     Data and chain share one buffer, the data half in the upper rows, so that both halves of the gradient are one
-    matrix product with the sign of the upper half turned. Nothing is allocated after the first full batch.
+    matrix product with the sign of the upper half turned. In float32 nothing is allocated while the number of
+    rows stays the same.
 
     Parameters
     ----------
@@ -85,22 +86,19 @@ class ContrastiveDivergence:
         return self._write_gradients(rows)
 
     def _allocate(self, rows: int) -> None:
-        rbm, options = self.module, {"dtype": self.dtype, "device": self.module.weight.device}
-        self._v = torch.empty(2 * rows, rbm.n_visible, **options)
-        self._h = torch.empty(2 * rows, rbm.n_hidden, **options)
-        self._states = torch.empty(rows, rbm.n_hidden, **options)
-        self._visible_states = torch.empty(rows, rbm.n_visible, **options)
-        self._difference = torch.empty(rows, rbm.n_visible, device=options["device"])
+        rbm, device = self.module, self.module.weight.device
+        self._v = torch.empty(2 * rows, rbm.n_visible, dtype=self.dtype, device=device)
+        self._h = torch.empty(2 * rows, rbm.n_hidden, dtype=self.dtype, device=device)
+        self._states = torch.empty(rows, rbm.n_hidden, dtype=self.dtype, device=device)
+        self._visible_states = torch.empty(rows, rbm.n_visible, dtype=self.dtype, device=device)
+        self._difference = torch.empty(rows, rbm.n_visible, device=device)
         self._gradient = torch.empty_like(rbm.weight, dtype=self.dtype)
         self._n_rows = rows
 
     def _load_parameters(self) -> None:
-        rbm = self.module
-        if self.dtype == torch.float32:
-            self._w, self._b, self._c = rbm.weight.detach(), rbm.visible_bias, rbm.hidden_bias
-        else:
-            self._w = rbm.weight.to(self.dtype)
-            self._b, self._c = rbm.visible_bias.to(self.dtype), rbm.hidden_bias.to(self.dtype)
+        rbm = self.module  # `to` is the parameter itself where the dtype is its own
+        self._w = rbm.weight.detach().to(self.dtype)
+        self._b, self._c = rbm.visible_bias.detach().to(self.dtype), rbm.hidden_bias.detach().to(self.dtype)
 
     def _hidden_mean(self, rows: slice) -> None:
         total_input = torch.addmm(self._c, self._v[rows], self._w.T, out=self._h[rows])
@@ -114,9 +112,7 @@ class ContrastiveDivergence:
             total_input = torch.addmm(self._b, self._states, self._w, out=self._v[chain])
             mean = rbm.visible_units.mean_(total_input)
             if step < self.n_gibbs_steps - 1:
-                sample = rbm.visible_units.sample(
-                    mean, sampler=self._visible_sampler, out=self._visible_states
-                )
+                sample = rbm.visible_units.sample(mean, sampler=self._visible_sampler, out=self._visible_states)
                 mean.copy_(sample)
             self._hidden_mean(chain)
             source = chain

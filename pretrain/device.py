@@ -12,7 +12,9 @@ BFLOAT16_MIN_WEIGHTS = 100_000
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Turn "auto" into cuda where there is one, else cpu; refuse a device that is not there.
+    """Turn "auto" into cuda where there is one, else cpu; refuse cuda on a machine without it.
+
+    "cuda:1" names one device of several.
 
     Raises
     ------
@@ -23,10 +25,11 @@ def resolve_device(device: str | torch.device) -> torch.device:
         return device
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = device.split(":")[0]
-    require_choice("the run", "device", name, DEVICES)
+    name, _, index = device.partition(":") if isinstance(device, str) else (device, "", "")
+    if not (name == "cuda" and index.isdecimal()):
+        require_choice("the run", "device", device, DEVICES)
     if name == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("device 'cuda' was asked for, but torch finds none here; use 'auto' or 'cpu'.")
+        raise SettingsError(f"device {device!r} was asked for, but torch finds none here; use 'auto' or 'cpu'.")
     return torch.device(device)
 
 

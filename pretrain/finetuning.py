@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from pretrain._validation import one_per_layer
 from pretrain.autoencoder import reconstruction_loss
-from pretrain.batches import Batch, BatchSource
+from pretrain.batches import Batch, BatchSource, as_dense_tensor
 from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
 from pretrain.device import resolve_device, resolve_precision
-from pretrain.exceptions import SettingsError
+from pretrain.exceptions import DataError, SettingsError
 from pretrain.hidden_layers import Dropout
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
@@ -48,7 +48,7 @@ class BackpropLearner:
         generator: torch.Generator,
         dtype: torch.dtype,
     ) -> None:
-        self.module = network
+        self.module: Network = network
         self.dtype = dtype
         self._layers: list[nn.Module] = [*network.hidden, network.head]
         self._factors = rate_factors
@@ -100,10 +100,10 @@ class BackpropLearner:
 def network_loss(network: Network, output: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Mean loss a row of a network's total output input, (batch, n_outputs) -> 0-d; see `BackpropLearner`."""
     output = output.float()
-    if network.architecture.task == "classification":
-        return functional.cross_entropy(output, batch.y)
     target = batch.X if network.architecture.task == "reconstruction" else batch.y
     assert target is not None
+    if network.architecture.task == "classification":
+        return functional.cross_entropy(output, target)
     kind = "cross_entropy" if network.architecture.output_activation == "sigmoid" else "squared_error"
     return reconstruction_loss(output, target, kind)
 
@@ -120,7 +120,8 @@ class Finetuning:
     X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_features)
         Scaled training rows.
     y : ndarray or None
-        Class indices (n_samples,), scaled targets (n_samples, n_outputs), or None for a reconstruction.
+        Class indices (n_samples,), scaled targets (n_samples, n_outputs), or None for a reconstruction, whose
+        targets are the rows.
     settings : FinetuneSettings
     seed : int
     device : {"auto", "cpu", "cuda"} or torch.device
@@ -130,6 +131,13 @@ class Finetuning:
     stage : str
         Name of the main stage in the records.
     progress_seconds : float or None
+
+    Raises
+    ------
+    DataError
+        If the rows or targets do not fit the network.
+    SettingsError
+        If `settings` name layers that the network lacks, or leave nothing to train.
     """
 
     def __init__(
@@ -148,7 +156,8 @@ class Finetuning:
         self.settings, self.stage, self.progress_seconds = settings, stage, progress_seconds
         self.device = resolve_device(device)
         self.network = network.to(self.device)
-        self._validation_rows = validation
+        self._validation_rows = None if validation is None else validation[0]
+        self._validation_targets = None if validation is None else _targets(network, *validation)
         self._rates = _rate_factors(settings, len(network.hidden) + 1)
         training = resolve_budget(settings.training, X.shape[0], fewest_epochs=FINETUNING_EPOCHS)
         self._training = training
@@ -158,7 +167,7 @@ class Finetuning:
         self._dropout_generator = streams.generator("dropout", device=self.device)
         self._batches = BatchSource(
             X,
-            _target_tensor(network, y),
+            _targets(network, X, y),
             batch_size=int(training.batch_size),
             generator=streams.generator("batches"),
             device=self.device,
@@ -180,7 +189,7 @@ class Finetuning:
     def _stage_run(self, stage: str) -> TrainingRun:
         factors, training = self._rates, self._training
         if stage == "head":
-            factors = [0.0] * (len(factors) - 1) + [1.0]
+            factors = [0.0] * (len(factors) - 1) + factors[-1:]
             training = _head_training(training, self.settings.head_epochs)
         self.network.eval()
         learner = BackpropLearner(
@@ -196,15 +205,14 @@ class Finetuning:
         )
 
     def _validate(self) -> dict[str, float]:
-        assert self._validation_rows is not None
-        X, y = self._validation_rows
+        X, y = self._validation_rows, self._validation_targets
         output = torch.from_numpy(self.network.output_rows(X))
-        target = _target_tensor(self.network, y)
-        rows = torch.empty(0) if y is not None else torch.as_tensor(X)
-        loss = float(network_loss(self.network, output, Batch(rows, target)))
+        rows = as_dense_tensor(X).cpu() if y is None else torch.empty(0)
+        loss = float(network_loss(self.network, output, Batch(rows, y)))
         if self.network.architecture.task != "classification":
             return {"validation_loss": loss}
-        error = 100 * float((output.argmax(dim=1) != target).double().mean())
+        assert y is not None
+        error = 100 * float(torch.ne(output.argmax(dim=1), y).double().mean())
         return {"validation_error": error, "validation_loss": loss}
 
     def _close(self) -> None:
@@ -222,9 +230,8 @@ def _head_training(training: TrainingSettings, epochs: int) -> TrainingSettings:
 
 
 def _rate_factors(settings: FinetuneSettings, n_layers: int) -> list[float]:
-    factors = one_per_layer(
-        "fine-tuning", "layer_learning_rates", settings.layer_learning_rates or 1.0, n_layers
-    )
+    given = 1.0 if settings.layer_learning_rates is None else tuple(settings.layer_learning_rates)
+    factors: list[float] = one_per_layer("fine-tuning", "layer_learning_rates", given, n_layers)
     for layer in settings.frozen_layers:
         if layer >= n_layers:
             raise SettingsError(
@@ -234,11 +241,27 @@ def _rate_factors(settings: FinetuneSettings, n_layers: int) -> list[float]:
         factors[layer] = 0.0
     if not any(factors):
         raise SettingsError("Every layer is frozen; leave at least one free, or do not fine-tune.")
+    if settings.head_epochs > 0 and factors[-1] == 0:
+        raise SettingsError(
+            f"head_epochs of fine-tuning is {settings.head_epochs}, but the output layer is frozen; "
+            "free it, or set head_epochs to 0."
+        )
     return [float(factor) for factor in factors]
 
 
-def _target_tensor(network: Network, y: np.ndarray | None) -> torch.Tensor | None:
-    if y is None:
+def _targets(network: Network, X: Any, y: np.ndarray | None) -> torch.Tensor | None:
+    """Targets as the loss takes them, None for a reconstruction; DataError where they do not fit the network."""
+    spec = network.architecture
+    if len(X.shape) != 2 or X.shape[1] != spec.n_features or X.shape[0] == 0:
+        raise DataError(f"The network takes rows of {spec.n_features} features; got shape {tuple(X.shape)}.")
+    if spec.task == "reconstruction":
         return None
-    dtype = torch.int64 if network.architecture.task == "classification" else torch.float32
-    return torch.as_tensor(y, dtype=dtype)
+    classes = spec.task == "classification"
+    expected = (X.shape[0],) if classes else (X.shape[0], spec.n_outputs)
+    if y is None or tuple(y.shape) != expected:
+        got = "none" if y is None else f"shape {tuple(y.shape)}"
+        raise DataError(f"Targets of a {spec.task} network must have shape {expected}; got {got}.")
+    values = np.array(y, dtype=np.int64 if classes else np.float32)  # a copy: torch takes no read-only memory
+    if classes and (values.min() < 0 or values.max() >= spec.n_outputs):
+        raise DataError(f"Class indices must lie in 0 to {spec.n_outputs - 1}; got {values.min()} to {values.max()}.")
+    return torch.from_numpy(values)

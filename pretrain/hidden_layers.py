@@ -12,6 +12,8 @@ from torch import nn
 
 from pretrain._validation import require_number
 from pretrain.activations import activation_function
+from pretrain.exceptions import SettingsError
+from pretrain.random_streams import random_mask
 
 
 class Dropout(nn.Module):
@@ -22,6 +24,12 @@ class Dropout(nn.Module):
     same function as to multiply the weights above by 1/p on entry and by p at test time, which is what [1]_
     (section 8) asks for when a pretrained net is fine-tuned with dropout: a unit's expected input in training
     equals its input without dropout.
+
+    Attributes
+    ----------
+    generator : torch.Generator or None
+        Whoever trains the network sets it, on the device of the batches; without it a layer that is to drop
+        units in training raises SettingsError.
     """
 
     def __init__(self, rate: float) -> None:
@@ -34,8 +42,10 @@ class Dropout(nn.Module):
         """(batch, n) -> (batch, n)."""
         if not self.training or self.rate == 0:
             return x
-        uniform = torch.empty(x.shape, device=x.device).uniform_(generator=self.generator)
-        return x * uniform.ge_(self.rate).div_(1 - self.rate).to(x.dtype)
+        if self.generator is None:
+            raise SettingsError("Dropout needs a generator in training; set its `generator`, or call eval().")
+        kept = random_mask(x.shape, 1 - self.rate, generator=self.generator, dtype=x.dtype)
+        return x * kept.div_(1 - self.rate)
 
 
 class DenseLayer(nn.Module):

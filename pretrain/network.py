@@ -7,13 +7,14 @@ References
 """
 
 import dataclasses
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from pretrain._validation import one_per_layer, require_choice, require_number
+from pretrain._validation import one_per_layer, require_choice, require_flag, require_number, require_sequence
 from pretrain.activations import ACTIVATIONS, activation_function
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.hidden_layers import DenseLayer, Dropout, ResidualLayer
@@ -41,6 +42,7 @@ class Architecture:
     layer_type : {"dense", "residual"}
         "residual": the first hidden layer is dense, every further one a residual block.
     batch_norm : bool
+        Of dense layers; residual blocks always have it.
     input_dropout, dropout : float
         Probability of dropping an input, and a hidden unit.
     n_encoder_layers : int or None
@@ -63,10 +65,18 @@ class Architecture:
         owner = "a network"
         for name in ("n_features", "n_outputs"):
             require_number(owner, name, getattr(self, name), at_least=1, integer=True)
+        for name in ("hidden_layer_sizes", "activations"):
+            require_sequence(owner, name, getattr(self, name))
         for size in self.hidden_layer_sizes:
             require_number(owner, "hidden_layer_sizes", size, at_least=1, integer=True)
-        for activation in one_per_layer(owner, "activations", self.activations, len(self.hidden_layer_sizes)):
+        n_layers = len(self.hidden_layer_sizes)
+        activations: list[str] = one_per_layer(owner, "activations", self.activations, n_layers)
+        for activation in activations:
             require_choice(owner, "activations", activation, ACTIVATIONS)
+        if self.n_encoder_layers is not None:
+            number, top = self.n_encoder_layers, max(n_layers, 1)
+            require_number(owner, "n_encoder_layers", number, at_least=1, at_most=top, integer=True)
+        require_flag(owner, "batch_norm", self.batch_norm)
         require_choice(owner, "output_activation", self.output_activation, OUTPUT_ACTIVATIONS)
         require_choice(owner, "task", self.task, TASKS)
         require_choice(owner, "layer_type", self.layer_type, LAYER_TYPES)
@@ -107,18 +117,15 @@ class Network(nn.Module):
         self.target_scaling = target_scaling or Scaling.none()
         self.input_dropout = Dropout(architecture.input_dropout)
         sizes = (architecture.n_features, *architecture.hidden_layer_sizes)
-        self.hidden = nn.ModuleList(
-            self._hidden_layer(k, sizes[k], sizes[k + 1]) for k in range(len(sizes) - 1)
-        )
+        layers = [self._hidden_layer(k, below, above) for k, (below, above) in enumerate(pairwise(sizes))]
+        self.hidden: Any = nn.ModuleList(layers)  # of hidden layers; torch types the items as bare modules
         self.head = nn.Linear(sizes[-1], architecture.n_outputs, device="meta").to_empty(device="cpu")
 
     def _hidden_layer(self, k: int, n_inputs: int, n_units: int) -> nn.Module:
         spec = self.architecture
         if spec.layer_type == "residual" and k > 0:
             return ResidualLayer(n_inputs, n_units, spec.activations[k], dropout=spec.dropout)
-        return DenseLayer(
-            n_inputs, n_units, spec.activations[k], batch_norm=spec.batch_norm, dropout=spec.dropout
-        )
+        return DenseLayer(n_inputs, n_units, spec.activations[k], batch_norm=spec.batch_norm, dropout=spec.dropout)
 
     @property
     def n_visible(self) -> int:
@@ -143,7 +150,7 @@ class Network(nn.Module):
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Hidden activations (the code, of an autoencoder): (batch, n_features) -> (batch, n_hidden)."""
         x = self.input_dropout(x)
-        for layer in self.hidden[: self._n_encoded]:
+        for layer in islice(self.hidden, self._n_encoded):
             x = layer(x)
         return x
 
@@ -156,7 +163,7 @@ class Network(nn.Module):
 
     def output_input(self, h: torch.Tensor) -> torch.Tensor:
         """Total input of the outputs from a code: (batch, n_hidden) -> (batch, n_outputs)."""
-        for layer in self.hidden[self._n_encoded :]:
+        for layer in islice(self.hidden, self._n_encoded, None):
             h = layer(h)
         return self.head(h)
 
@@ -172,6 +179,11 @@ class Network(nn.Module):
         """Class probabilities of raw rows: (n_samples, n_features) -> (n_samples, n_classes)."""
         self._require_task("classification", "predict_proba")
         return torch.softmax(torch.from_numpy(self._outputs(X)), dim=1).numpy()
+
+    def predict_log_proba(self, X: np.ndarray) -> np.ndarray:
+        """Logarithms of `predict_proba`, finite where a probability is too small for a float."""
+        self._require_task("classification", "predict_log_proba")
+        return torch.log_softmax(torch.from_numpy(self._outputs(X)), dim=1).numpy()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Labels (n_samples,), targets (n_samples,) or (n_samples, n_outputs), or reconstructions of raw rows."""
@@ -199,9 +211,7 @@ class Network(nn.Module):
 
     def _require_task(self, task: str, method: str) -> None:
         if self.architecture.task != task:
-            raise SettingsError(
-                f"{method} needs a network for {task}; this one is for {self.architecture.task}."
-            )
+            raise SettingsError(f"{method} needs a network for {task}; this one is for {self.architecture.task}.")
 
 
 def unroll(

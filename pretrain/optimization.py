@@ -27,9 +27,7 @@ def make_optimizer(groups: list[dict[str, Any]], settings: TrainingSettings) -> 
     split = _split_weights(groups, rate, decay)
     match settings.optimizer:
         case "sgd":
-            return torch.optim.SGD(
-                split, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov, fused=True
-            )
+            return torch.optim.SGD(split, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
         case "adagrad":
             return torch.optim.Adagrad(split, lr=rate, foreach=True)
         case "rmsprop":
@@ -57,9 +55,7 @@ def make_scheduler(
         case "inverse_time":
             return lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + decay * step / steps_per_epoch))
         case "cosine":
-            return lr_scheduler.CosineAnnealingLR(
-                optimizer, T_max=max(int(settings.epochs), 1) * steps_per_epoch
-            )
+            return lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(int(settings.epochs), 1) * steps_per_epoch)
     return None
 
 

@@ -1,10 +1,15 @@
 """One seed expanded into named, independent streams of random numbers."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
+from pretrain._validation import require_choice, require_number
+
 # A stream is known by its number here, never by its place in a call order: append, do not reorder.
 STREAM_NAMES = ("init", "batches", "sampling", "corruption", "dropout", "head", "split", "labels")
+INT16_MAX = 2**15 - 1
 
 
 class RandomStreams:
@@ -29,6 +34,7 @@ class RandomStreams:
     """
 
     def __init__(self, seed: int) -> None:
+        require_number("RandomStreams", "seed", seed, at_least=0, integer=True)
         self.seed = int(seed)
 
     def generator(
@@ -41,9 +47,29 @@ class RandomStreams:
 
     def integer_seed(self, name: str, *, layer: int | None = None) -> int:
         """A 63-bit seed of the stream, for libraries that take integers."""
+        require_choice("RandomStreams", "name", name, STREAM_NAMES)
         key = (STREAM_NAMES.index(name), 0 if layer is None else layer + 1)
         words = np.random.SeedSequence(self.seed, spawn_key=key).generate_state(1, np.uint64)
         return int(words[0] >> np.uint64(1))
+
+
+def random_mask(
+    shape: Sequence[int], probability: float, *, generator: torch.Generator, dtype: torch.dtype
+) -> torch.Tensor:
+    """A new tensor of 0/1 states, each on with one probability, on the generator's device.
+
+    On a CPU the probability is rounded to 2**-16, for the speed that `BernoulliSampler` explains.
+    """
+    mask = torch.empty(shape, dtype=dtype, device=generator.device)
+    if generator.device.type != "cpu":
+        return torch.lt(torch.empty_like(mask, dtype=torch.float32).uniform_(generator=generator), probability, out=mask)
+    words = torch.empty((mask.numel() + 3) // 4, dtype=torch.int64)
+    words.random_(-(2**63), None, generator=generator)
+    thresholds = words.view(torch.int16)[: mask.numel()].view(mask.shape)
+    limit = round(probability * 2**16) - 2**15
+    if limit > INT16_MAX:  # a probability that rounds to 1 is beyond every threshold
+        return mask.fill_(1)
+    return torch.lt(thresholds, limit, out=mask)
 
 
 class BernoulliSampler:

@@ -130,7 +130,8 @@ class RBM(nn.Module):
 
     def prop_down(self, h: torch.Tensor) -> torch.Tensor:
         """E[v | h]: (batch, n_hidden) -> (batch, n_visible)."""
-        return self.visible_units.mean_(functional.linear(h, self.weight.T, self.visible_bias))
+        # Contiguous as in an unrolled decoder: the layout of the weights decides the last bits of a product.
+        return self.visible_units.mean_(functional.linear(h, self.weight.T.contiguous(), self.visible_bias))
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """The code of x is its hidden mean, never a sample: (batch, n_visible) -> (batch, n_hidden)."""
@@ -140,19 +141,17 @@ class RBM(nn.Module):
         """The mean of the visible units: (batch, n_hidden) -> (batch, n_visible)."""
         return self.prop_down(h)
 
+    @torch.no_grad()
     def sample_hidden(self, v: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
         """States h ~ p(h | v): (batch, n_visible) -> (batch, n_hidden)."""
         mean = self.prop_up(v)
-        return self.hidden_units.sample(
-            mean, sampler=BernoulliSampler(generator), out=torch.empty_like(mean.detach())
-        )
+        return self.hidden_units.sample(mean, sampler=BernoulliSampler(generator), out=torch.empty_like(mean))
 
+    @torch.no_grad()
     def sample_visible(self, h: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
         """States v ~ p(v | h): (batch, n_hidden) -> (batch, n_visible)."""
         mean = self.prop_down(h)
-        return self.visible_units.sample(
-            mean, sampler=BernoulliSampler(generator), out=torch.empty_like(mean.detach())
-        )
+        return self.visible_units.sample(mean, sampler=BernoulliSampler(generator), out=torch.empty_like(mean))
 
     @torch.no_grad()
     def gibbs_step(self, v: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
@@ -179,6 +178,4 @@ class RBM(nn.Module):
     ) -> ContrastiveDivergence:
         """The learner that trains this layer: contrastive divergence with its own sampling stream."""
         generator = streams.generator("sampling", layer=layer, device=self.weight.device)
-        return ContrastiveDivergence(
-            self, n_gibbs_steps=settings.n_gibbs_steps, generator=generator, dtype=dtype
-        )
+        return ContrastiveDivergence(self, n_gibbs_steps=settings.n_gibbs_steps, generator=generator, dtype=dtype)

@@ -63,7 +63,9 @@ class Scaling:
             square = sum(
                 ((X[i : i + 4096].astype(np.float64) - mean) ** 2).sum(axis=0) for i in range(0, len(X), 4096)
             )
-            return cls(kind, mean, _divisor(np.sqrt(square / len(X))))
+            constant = X.min(axis=0) == X.max(axis=0)  # by its values: its mean may be rounded away from them
+            mean = np.where(constant, X[0].astype(np.float64), mean)
+            return cls(kind, mean, np.where(constant, 1.0, _divisor(np.sqrt(square / len(X)))))
         return cls.none()
 
     def apply(self, X: Any, dtype: type = np.float32) -> np.ndarray:
@@ -100,5 +102,5 @@ def inference_dtype(X: np.ndarray) -> type:
 
 
 def _divisor(spread: np.ndarray) -> np.ndarray:
-    # Below float32 resolution a spread is rounding noise of a constant column.
+    # A constant column has no spread, and one below float32's smallest normal number cannot be divided by.
     return np.where(spread > np.finfo(np.float32).tiny, spread, 1.0)

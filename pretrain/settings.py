@@ -9,7 +9,9 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pretrain._validation import require_choice, require_number
+import numpy as np
+
+from pretrain._validation import require_choice, require_flag, require_number, require_sequence
 from pretrain.activations import ACTIVATIONS
 from pretrain.exceptions import SettingsError
 from pretrain.units import UNIT_TYPES
@@ -94,6 +96,8 @@ class TrainingSettings:
         for name, fewest in (("epochs", 0), ("batch_size", 1)):
             if getattr(self, name) != "auto":
                 require_number(owner, name, getattr(self, name), at_least=fewest, integer=True)
+        for name in ("nesterov", "early_stopping"):
+            require_flag(owner, name, getattr(self, name))
         require_number(owner, "learning_rate", self.learning_rate, above=0)
         require_number(owner, "decay", self.decay, above=0)
         for name in ("weight_decay", "l1", "tol"):
@@ -143,6 +147,7 @@ class RBMSettings:
         require_choice(owner, "hidden_units", self.hidden_units, UNIT_TYPES)
         require_number(owner, "n_gibbs_steps", self.n_gibbs_steps, at_least=1, integer=True)
         require_number(owner, "weight_scale", self.weight_scale, at_least=0)
+        _require_training(owner, self.training)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +184,8 @@ class AutoencoderSettings:
         require_choice(owner, "corruption", self.corruption, CORRUPTIONS)
         require_choice(owner, "activation", self.activation, ACTIVATIONS)
         require_choice(owner, "reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
+        require_flag(owner, "tied", self.tied)
+        _require_training(owner, self.training)
         below = 1 if self.corruption == "masking" else None
         require_number(owner, "corruption_level", self.corruption_level, at_least=0, below=below)
 
@@ -207,10 +214,14 @@ class FinetuneSettings:
     def __post_init__(self) -> None:
         owner = type(self).__name__
         require_number(owner, "head_epochs", self.head_epochs, at_least=0, integer=True)
-        for factor in self.layer_learning_rates or ():
-            require_number(owner, "layer_learning_rates", factor, at_least=0)
+        if self.layer_learning_rates is not None:
+            require_sequence(owner, "layer_learning_rates", self.layer_learning_rates)
+            for factor in self.layer_learning_rates:
+                require_number(owner, "layer_learning_rates", factor, at_least=0)
+        require_sequence(owner, "frozen_layers", self.frozen_layers)
         for layer in self.frozen_layers:
             require_number(owner, "frozen_layers", layer, at_least=0, integer=True)
+        _require_training(owner, self.training)
 
 
 LayerSettings = RBMSettings | AutoencoderSettings
@@ -229,22 +240,33 @@ def to_dict(settings: Any) -> dict[str, Any]:
 
 
 def settings_from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
-    """Build `cls` from a mapping; missing keys keep their defaults, unknown ones raise SettingsError."""
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    given = {key: value for key, value in values.items() if key != "kind"}
-    for key in given:
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise SettingsError(
-                f"{cls.__name__} has no setting {key!r}.{hint} Its settings: {', '.join(fields)}."
-            )
+    """Build `cls` from a mapping; unknown keys raise SettingsError.
+
+    Missing keys keep the defaults of `cls`, inside `training` too: an autoencoder whose `training` names the
+    epochs alone is still trained by Adam.
+    """
+    given = dict(values)
+    if "kind" in given and getattr(cls, "kind", None) == given["kind"]:
+        del given["kind"]
+    defaults = _defaults(cls, given)
     for key, value in given.items():
-        if isinstance(value, Mapping):
-            given[key] = settings_from_dict(TrainingSettings, value)
+        if key == "training" and isinstance(value, Mapping):
+            _defaults(TrainingSettings, value)
+            given[key] = dataclasses.replace(defaults[key], **value)
         elif isinstance(value, list):
             given[key] = tuple(value)
     return cls(**given)
+
+
+def _defaults(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults of `cls` by name; SettingsError where `given` holds another name."""
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    for key in given:
+        if key not in defaults:
+            close = difflib.get_close_matches(key, defaults, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise SettingsError(f"{cls.__name__} has no setting {key!r}.{hint} Its settings: {', '.join(defaults)}.")
+    return defaults
 
 
 def layer_settings_from_dict(values: Mapping[str, Any]) -> LayerSettings:
@@ -254,4 +276,11 @@ def layer_settings_from_dict(values: Mapping[str, Any]) -> LayerSettings:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _require_training(owner: str, training: Any) -> None:
+    if not isinstance(training, TrainingSettings):
+        raise SettingsError(f"training of {owner} must be TrainingSettings; got {training!r}.")

@@ -9,14 +9,16 @@ References
 """
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import nn
 
-from pretrain._validation import one_per_layer, require_number
+from pretrain._validation import one_per_layer, require_number, require_sequence
 from pretrain.autoencoder import Autoencoder
 from pretrain.batches import BatchSource, as_dense_tensor
 from pretrain.budget import PRETRAINING_EPOCHS, resolve_budget
@@ -91,13 +93,13 @@ class Stack(nn.Module):
         super().__init__()
         if not layers:
             raise SettingsError("A Stack needs at least one layer; got none.")
-        for k, (below, above) in enumerate(zip(layers, layers[1:], strict=False)):
+        for k, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.n_hidden != above.n_visible:
                 raise SettingsError(
                     f"Layer {k + 1} of a Stack must have as many visible units as layer {k} has hidden units "
                     f"({below.n_hidden}); got {above.n_visible}."
                 )
-        self.layers = nn.ModuleList(layers)
+        self.layers: Any = nn.ModuleList(layers)  # of Layer; torch types the items as bare modules
         self.scaling = scaling or Scaling.none()
 
     @property
@@ -130,13 +132,23 @@ class Stack(nn.Module):
     def transform(self, X: Any) -> np.ndarray:
         """Codes of raw rows: scale, then encode. (n_samples, n_visible) -> (n_samples, n_hidden).
 
-        float64 rows are encoded in float64, all others in float32.
+        Rows are an array, a tensor or a scipy sparse matrix. float64 rows are encoded in float64, all others in
+        float32.
         """
-        return encode_rows(self, self.scaling.apply(X, inference_dtype(X))).numpy(force=True)
+        if not (sparse.issparse(X) and self.scaling.kind == "none"):  # else dense some thousands at a time
+            X = _dense_rows(X)
+            X = self.scaling.apply(X, inference_dtype(X))
+        return encode_rows(self, X).numpy(force=True)
 
     def inverse_transform(self, H: np.ndarray) -> np.ndarray:
         """Raw rows from top codes: decode, then undo the scaling. (n_samples, n_hidden) -> (n_samples, n_visible)."""
         return self.scaling.undo(map_rows(self, type(self).decode, H, self.n_visible).numpy(force=True))
+
+
+def _dense_rows(X: Any) -> np.ndarray:
+    if isinstance(X, torch.Tensor):
+        return X.numpy(force=True)
+    return X.toarray() if sparse.issparse(X) else np.asarray(X)
 
 
 def encode_rows(encoder: Any, X: Any) -> torch.Tensor:
@@ -145,14 +157,14 @@ def encode_rows(encoder: Any, X: Any) -> torch.Tensor:
 
 
 @torch.no_grad()
-def map_rows(
-    module: nn.Module, function: Callable[..., torch.Tensor], X: Any, n_outputs: int
-) -> torch.Tensor:
+def map_rows(module: nn.Module, function: Callable[..., torch.Tensor], X: Any, n_outputs: int) -> torch.Tensor:
     """Apply `function(module, rows)` to all rows, some thousands at a time, on the module's device.
 
     float64 rows are computed with the weights in float64, so that results do not depend on which rows stand
     beside each other by more than float64's rounding; all other rows are computed in float32.
     """
+    if sparse.issparse(X):
+        X = X.tocsr()  # coordinates cannot be sliced
     dtype = torch.float64 if X.dtype in (np.float64, torch.float64) else torch.float32
     if dtype == torch.float64:
         module = copy.deepcopy(module).double()
@@ -202,10 +214,11 @@ class GreedyPretraining:
         scaling: Scaling | None = None,
         progress_seconds: float | None = None,
     ) -> None:
+        require_sequence("the stack", "hidden_layer_sizes", hidden_layer_sizes)
         self.sizes = [int(_positive(size)) for size in hidden_layer_sizes]
         if not self.sizes:
             raise SettingsError("hidden_layer_sizes must name at least one layer; got none.")
-        self.settings = one_per_layer("the stack", "settings", settings, len(self.sizes))
+        self.settings: list[LayerSettings] = one_per_layer("the stack", "settings", settings, len(self.sizes))
         self.streams = RandomStreams(seed)
         self.device = resolve_device(device)
         self.scaling, self.progress_seconds = scaling, progress_seconds
@@ -282,4 +295,4 @@ def _positive(size: int) -> int:
 def _in_unit_interval(X: Any) -> bool:
     if X.shape[0] == 0:
         raise DataError("X has no rows; pretraining needs at least one.")
-    return in_unit_interval(X.data if hasattr(X, "tocsr") else X)
+    return in_unit_interval(X.tocsr().data if sparse.issparse(X) else X)

@@ -26,7 +26,9 @@ Validation = Callable[[], dict[str, float]]
 class Learner(Protocol):
     """What the loop drives: something that turns a batch into gradients."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """What is trained."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser: "params", and optionally "rate_factor" (default 1)."""
@@ -43,9 +45,9 @@ class TrainingRun:
     """Trains a learner and yields one flat record an epoch.
 
     A record holds `stage`, `layer` (None for a whole network), `epoch` (from 1), `n_epochs`, `loss` (mean a row
-    over the epoch, each row counted once), `learning_rate`, `seconds` (training only), and, with `validation`,
-    its metrics. With `progress_seconds`, records that hold `progress` (the share of the epoch done, in (0, 1))
-    come in between; they are not part of `history`.
+    over the epoch, each row counted once, without penalties), `learning_rate` (of the first group, at the end of
+    the epoch), `seconds` (training only), and, with `validation`, its metrics. With `progress_seconds`, records
+    that hold `progress` (the share of the epoch done, in (0, 1)) come in between; they are not part of `history`.
 
     Parameters
     ----------
@@ -127,7 +129,8 @@ class TrainingRun:
             self._step(self.batches.batch(self._next_batch))
             self._next_batch += 1
             now = time.perf_counter()
-            if self.progress_seconds is not None and now - reported >= self.progress_seconds:
+            within = self._next_batch < self.batches.n_batches
+            if within and self.progress_seconds is not None and now - reported >= self.progress_seconds:
                 self._seconds += now - started
                 return self._record(progress=self._next_batch / self.batches.n_batches)
         loss = float(self._loss_sum) / self.batches.n_samples  # waits for the device, once an epoch
@@ -136,7 +139,7 @@ class TrainingRun:
 
     def _step(self, batch: Batch) -> None:
         if self.settings.optimizer == "lbfgs":
-            loss = self.optimizer.step(lambda: self._penalised_loss(batch))
+            loss = self._lbfgs_step(batch)
         else:
             loss = self.learner.fill_gradients(batch)
             self._add_l1_gradient()
@@ -144,7 +147,7 @@ class TrainingRun:
         if self.scheduler is not None:
             self.scheduler.step()
         self._apply_max_norm()
-        self._loss_sum += loss.detach() * len(batch.X)
+        self._loss_sum += loss * len(batch.X)
 
     def _end_epoch(self, loss: float) -> Record:
         self._require_finite(loss)
@@ -186,9 +189,18 @@ class TrainingRun:
                 if weight.grad is not None:
                     weight.grad.add_(weight.detach().sign(), alpha=self.settings.l1)
 
-    def _penalised_loss(self, batch: Batch) -> torch.Tensor:
+    def _lbfgs_step(self, batch: Batch) -> torch.Tensor:
+        losses: list[torch.Tensor] = []
+
+        def closure() -> float:
+            losses.append(self.learner.fill_gradients(batch))
+            return float(self._penalised(losses[-1]))
+
+        self.optimizer.step(closure)
+        return losses[0]
+
+    def _penalised(self, loss: torch.Tensor) -> torch.Tensor:
         # torch's L-BFGS has no weight decay and searches along lines: the penalties must be in the loss too.
-        loss = self.learner.fill_gradients(batch).detach()
         self._add_l1_gradient()
         with torch.no_grad():
             for weight in self._weights():

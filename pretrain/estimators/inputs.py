@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from pretrain._validation import require_choice
+from pretrain.exceptions import SettingsError
 from pretrain.scaling import Scaling, in_unit_interval
 
 SCALINGS = ("auto", "none", "minmax", "standard")
@@ -15,6 +16,11 @@ SCALINGS = ("auto", "none", "minmax", "standard")
 def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> np.ndarray:
     """Rows as a real matrix (n_samples, n_features), checked by scikit-learn; the type of numbers is kept."""
     return validate_data(estimator, X, reset=reset, dtype="numeric")
+
+
+def initial_momentum(momentum: Any) -> float | None:
+    """The papers begin with momentum 0.5; a run whose momentum is smaller has no ramp."""
+    return min(0.5, float(momentum)) if isinstance(momentum, numbers.Real) else None
 
 
 def choose_scaling(estimator: Any, X: np.ndarray) -> Scaling:
@@ -43,14 +49,14 @@ def seed_from(random_state: Any) -> int:
     """
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1, np.uint32)[0])
-    if isinstance(random_state, numbers.Integral):
+    if isinstance(random_state, numbers.Integral) and int(random_state) >= 0:
         return int(random_state)
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**31 - 1))
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
-    raise ValueError(
-        f"random_state must be None, an integer, a RandomState or a Generator; got {random_state!r}."
+    raise SettingsError(
+        f"random_state must be None, an integer >= 0, a RandomState or a Generator; got {random_state!r}."
     )
 
 

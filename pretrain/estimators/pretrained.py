@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pretrain.estimators.inputs import initial_momentum
 from pretrain.estimators.supervised import NetworkClassifier, NetworkRegressor, SupervisedEstimator
 from pretrain.network import Network, unroll
 from pretrain.random_streams import RandomStreams
@@ -20,17 +21,9 @@ class PretrainedEstimator(SupervisedEstimator):
     def _layer_settings(self) -> LayerSettings:
         """Settings of each layer, from the estimator's parameters."""
 
-    def _initial_network(
-        self, X: np.ndarray, scaling: Scaling, n_outputs: int, streams: RandomStreams
-    ) -> Network:
-        run = GreedyPretraining(
-            X,
-            self.hidden_layer_sizes,
-            self._layer_settings(),
-            seed=streams.seed,
-            device=self.device,
-            scaling=scaling,
-        )
+    def _initial_network(self, X: np.ndarray, scaling: Scaling, n_outputs: int, streams: RandomStreams) -> Network:
+        sizes, settings = self.hidden_layer_sizes, self._layer_settings()
+        run = GreedyPretraining(X, sizes, settings, seed=streams.seed, device=self.device, scaling=scaling)
         for record in run:
             self._note(record)
         return unroll(
@@ -174,7 +167,7 @@ class DBNEstimator(PretrainedEstimator):
                 batch_size=self.pretrain_batch_size,
                 learning_rate=self.pretrain_learning_rate,
                 momentum=self.pretrain_momentum,
-                initial_momentum=min(0.5, self.pretrain_momentum),
+                initial_momentum=initial_momentum(self.pretrain_momentum),
                 weight_decay=self.pretrain_weight_decay,
                 precision=self.precision,
             ),
@@ -204,8 +197,7 @@ class SDAEEstimator(PretrainedEstimator):
  verbose, random_state
         As in `DBNClassifier`.
     scaling : {"auto", "none", "minmax", "standard"}, default="auto"
-        "auto" brings the data into [0, 1], where the loss is the cross-entropy; elsewhere it is the squared
-        error.
+        "auto" brings the data into [0, 1], where the loss is the cross-entropy; elsewhere it is squared error.
 
     References
     ----------

@@ -19,6 +19,8 @@ class ScratchEstimator(SupervisedEstimator):
     kind : {"relu", "sigmoid", "tanh", "relu-dropout", "relu-bn", "residual"}, default="relu"
         Activation, initialisation and tricks; see `pretrain.baselines.BASELINES`.
     hidden_layer_sizes : tuple of int, default=(256, 256)
+    dropout, input_dropout : float or None, default=None
+        Probability of dropping a hidden unit, an input; None takes the rates of the kind.
     solver, learning_rate_init, schedule, momentum, max_iter, batch_size, alpha, max_norm, early_stopping,\
  validation_fraction, n_iter_no_change, tol, scaling, warm_start, device, precision, verbose, random_state
         As in `DBNClassifier`.
@@ -31,6 +33,8 @@ class ScratchEstimator(SupervisedEstimator):
         kind: str = "relu",
         hidden_layer_sizes: Any = (256, 256),
         *,
+        dropout: float | None = None,
+        input_dropout: float | None = None,
         solver: str = "adam",
         learning_rate_init: float = 1e-3,
         schedule: str = "cosine",
@@ -52,6 +56,8 @@ class ScratchEstimator(SupervisedEstimator):
     ) -> None:
         self.kind = kind
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.dropout = dropout
+        self.input_dropout = input_dropout
         self.solver = solver
         self.learning_rate_init = learning_rate_init
         self.schedule = schedule
@@ -71,15 +77,15 @@ class ScratchEstimator(SupervisedEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _initial_network(
-        self, X: np.ndarray, scaling: Scaling, n_outputs: int, streams: RandomStreams
-    ) -> Network:
+    def _initial_network(self, X: np.ndarray, scaling: Scaling, n_outputs: int, streams: RandomStreams) -> Network:
         network = scratch_network(
             self.kind,
             X.shape[1],
             self.hidden_layer_sizes,
             n_outputs,
             task=self.task,
+            dropout=self.dropout,
+            input_dropout=self.input_dropout,
             generator=streams.generator("init"),
         )
         network.scaling = scaling

@@ -1,7 +1,7 @@
 """The story that classifiers and regressors share: scale, make a network, fine-tune it, predict."""
 
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -21,11 +21,22 @@ from pretrain.settings import FinetuneSettings, TrainingSettings
 from pretrain.training import Record
 
 UNLABELLED = -1
-SIGNED_CLASSES = (
-    -1,
-    1,
-)  # a common way to write two classes; one class and unlabelled rows could not be learned
+SIGNED_CLASSES = (-1, 1)  # a common way to write two classes; one class and unlabelled rows could not be learned
 FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_")
+
+
+class Targets(NamedTuple):
+    """What a network is trained towards.
+
+    `labelled` says which rows have a target; `values` are the targets of those rows as the network's loss takes
+    them; `classes` (of a classifier) and `scaling` lead from its outputs back to labels and targets.
+    """
+
+    labelled: np.ndarray
+    values: np.ndarray
+    n_outputs: int
+    classes: np.ndarray | None
+    scaling: Scaling
 
 
 class SupervisedEstimator(BaseEstimator):
@@ -45,11 +56,10 @@ class SupervisedEstimator(BaseEstimator):
 
     task: str
     stage = "finetune"
+    network_: Network
 
     @abstractmethod
-    def _initial_network(
-        self, X: np.ndarray, scaling: Scaling, n_outputs: int, streams: RandomStreams
-    ) -> Network:
+    def _initial_network(self, X: np.ndarray, scaling: Scaling, n_outputs: int, streams: RandomStreams) -> Network:
         """The network before supervised training, and its records in `report_`; `X` is scaled."""
 
     def fit(self, X: Any, y: Any) -> Self:
@@ -67,23 +77,18 @@ class SupervisedEstimator(BaseEstimator):
         self
         """
         settings = self._finetune_settings()
-        X, y = self._check_training_data(X, y)
         warm = self.warm_start and hasattr(self, "network_")
-        seed = seed_from(self.random_state)
+        X, y = self._check_training_data(X, y, reset=not warm)
+        targets = self._encode_targets(y, self.network_ if warm else None)
         scaling = self.network_.scaling if warm else choose_scaling(self, X)
         scaled = scaling.apply(X)
-        labelled, targets, n_outputs = self._encode_targets(y)
-        if warm and self.network_.architecture.n_outputs != n_outputs:
-            raise DataError(
-                f"warm_start continues a network with {self.network_.architecture.n_outputs} outputs, but y "
-                f"needs {n_outputs}; fit with warm_start=False."
-            )
+        self.seed_ = seed_from(self.random_state)
         if not warm:
             self.report_: list[Record] = []
-            self.network_ = self._initial_network(scaled, scaling, n_outputs, RandomStreams(seed))
-        self._describe_targets(self.network_)
-        self.seed_ = seed
-        self._finetune(scaled[labelled] if not labelled.all() else scaled, targets, settings, seed)
+            self.network_ = self._initial_network(scaled, scaling, targets.n_outputs, RandomStreams(self.seed_))
+            self.network_.classes, self.network_.target_scaling = targets.classes, targets.scaling
+        labelled = scaled if targets.labelled.all() else scaled[targets.labelled]
+        self._finetune(labelled, targets.values, settings, self.seed_)
         return self
 
     def _finetune(self, X: np.ndarray, targets: np.ndarray, settings: FinetuneSettings, seed: int) -> None:
@@ -153,10 +158,10 @@ class SupervisedEstimator(BaseEstimator):
         """Validation accuracy (classifier) or negative loss (regressor) of each epoch, with early stopping."""
         if not self.early_stopping:
             return None
-        stage = [record for record in self.report_ if record["stage"] == self.stage]
+        validated = [r for r in self.report_ if r["stage"] == self.stage and "validation_loss" in r]
         if self.task == "classification":
-            return [1 - record["validation_error"] / 100 for record in stage]
-        return [-record["validation_loss"] for record in stage]
+            return [1 - record["validation_error"] / 100 for record in validated]
+        return [-record["validation_loss"] for record in validated]
 
     def fitted_state(self) -> dict[str, Any]:
         """What a file must hold besides the parameters: the model, plain attributes, the records."""
@@ -171,8 +176,6 @@ class SupervisedEstimator(BaseEstimator):
         estimator.network_, estimator.report_ = state["model"], list(state["history"])
         for name, value in state["attributes"].items():
             setattr(estimator, name, value)
-        if estimator.network_.classes is not None:
-            estimator.classes_ = estimator.network_.classes
         return estimator
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -189,6 +192,11 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
 
     task = "classification"
 
+    @property
+    def classes_(self) -> np.ndarray | None:
+        """Labels in the order of the network's outputs, (n_classes,)."""
+        return self.network_.classes
+
     def predict(self, X: Any) -> np.ndarray:
         """Labels of rows: (n_samples, n_features) -> (n_samples,)."""
         check_is_fitted(self)
@@ -201,25 +209,29 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
         return like_input(self.network_.predict_proba(X), X)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithms of `predict_proba`."""
-        return np.log(self.predict_proba(X))
+        """Logarithms of `predict_proba`, finite where a probability is too small for a float."""
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        return like_input(self.network_.predict_log_proba(X), X)
 
-    def _check_training_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, dtype="numeric")
+    def _check_training_data(self, X: Any, y: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        X, y = validate_data(self, X, y, dtype="numeric", reset=reset)
         check_classification_targets(y)
         return X, y
 
-    def _encode_targets(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    def _encode_targets(self, y: np.ndarray, fitted: Network | None) -> Targets:
         labelled = np.ones(len(y), dtype=bool)
         if y.dtype.kind == "i" and not np.array_equal(np.unique(y), SIGNED_CLASSES):
             labelled = y != UNLABELLED
         if not labelled.any():
             raise DataError("Every row is unlabelled (y == -1); give labels for some rows of each class.")
-        self.classes_, indices = np.unique(y[labelled], return_inverse=True)
-        return labelled, indices.astype(np.int64), len(self.classes_)
-
-    def _describe_targets(self, network: Network) -> None:
-        network.classes = self.classes_
+        classes, indices = np.unique(y[labelled], return_inverse=True)
+        if fitted is not None and classes.tolist() != np.asarray(fitted.classes).tolist():
+            raise DataError(
+                f"warm_start continues a network for the classes {fitted.classes}, but y holds {classes}; "
+                "give the same classes, or fit with warm_start=False."
+            )
+        return Targets(labelled, indices.astype(np.int64), len(classes), classes, Scaling.none())
 
 
 class NetworkRegressor(RegressorMixin, SupervisedEstimator):
@@ -233,17 +245,20 @@ class NetworkRegressor(RegressorMixin, SupervisedEstimator):
         X = check_rows(self, X)
         return like_input(self.network_.predict(X), X)
 
-    def _check_training_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        return validate_data(self, X, y, dtype="numeric", multi_output=True, y_numeric=True)
+    def _check_training_data(self, X: Any, y: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        return validate_data(self, X, y, dtype="numeric", multi_output=True, y_numeric=True, reset=reset)
 
-    def _encode_targets(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    def _encode_targets(self, y: np.ndarray, fitted: Network | None) -> Targets:
         targets = y.reshape(len(y), -1)
-        self._target_scaling = Scaling.fit("standard", targets)
-        return np.ones(len(y), dtype=bool), self._target_scaling.apply(targets), targets.shape[1]
-
-    def _describe_targets(self, network: Network) -> None:
-        network.target_scaling = self._target_scaling
-        del self._target_scaling
+        n_outputs = targets.shape[1]
+        if fitted is not None and fitted.architecture.n_outputs != n_outputs:
+            raise DataError(
+                f"warm_start continues a network with {fitted.architecture.n_outputs} outputs, but y has "
+                f"{n_outputs}; give as many, or fit with warm_start=False."
+            )
+        # Continued training goes on in the units that the network has learned.
+        scaling = Scaling.fit("standard", targets) if fitted is None else fitted.target_scaling
+        return Targets(np.ones(len(y), dtype=bool), scaling.apply(targets), n_outputs, None, scaling)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

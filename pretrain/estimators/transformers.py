@@ -1,6 +1,7 @@
 """Unsupervised feature extractors: one RBM, or a stack of layers."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -8,8 +9,8 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from pretrain._validation import require_choice
-from pretrain.estimators.inputs import check_rows, choose_scaling, like_input, seed_from
+from pretrain._validation import require_choice, require_number
+from pretrain.estimators.inputs import check_rows, choose_scaling, initial_momentum, like_input, seed_from
 from pretrain.exceptions import DataError
 from pretrain.settings import LAYER_SETTINGS, LayerSettings, RBMSettings, TrainingSettings
 from pretrain.stack import GreedyPretraining
@@ -61,9 +62,7 @@ class StackEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         codes = np.asarray(X)
         if codes.ndim != 2 or codes.shape[1] != self.stack_.n_hidden:
-            raise DataError(
-                f"inverse_transform takes codes of {self.stack_.n_hidden} units; got {codes.shape}."
-            )
+            raise DataError(f"inverse_transform takes codes of {self.stack_.n_hidden} units; got {codes.shape}.")
         return self.stack_.inverse_transform(codes)
 
     def fitted_state(self) -> dict[str, Any]:
@@ -93,7 +92,7 @@ class StackEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _n_features_out(self) -> int:
         return self.stack_.n_hidden
 
-    def _sizes(self) -> tuple[int, ...]:
+    def _sizes(self) -> Sequence[int]:
         raise NotImplementedError
 
     def _layer_settings(self) -> LayerSettings:
@@ -183,7 +182,8 @@ class RBMTransformer(StackEstimator):
         check_is_fitted(self)
         return getattr(self.stack_.layers[0], name).numpy(force=True)
 
-    def _sizes(self) -> tuple[int, ...]:
+    def _sizes(self) -> Sequence[int]:
+        require_number("RBMTransformer", "n_components", self.n_components, at_least=1, integer=True)
         return (self.n_components,)
 
     def _layer_settings(self) -> LayerSettings:
@@ -196,7 +196,7 @@ class RBMTransformer(StackEstimator):
                 batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
                 momentum=self.momentum,
-                initial_momentum=min(0.5, self.momentum),
+                initial_momentum=initial_momentum(self.momentum),
                 weight_decay=self.weight_decay,
                 precision=self.precision,
             ),
@@ -249,8 +249,8 @@ class StackTransformer(StackEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _sizes(self) -> tuple[int, ...]:
-        return tuple(self.hidden_layer_sizes)
+    def _sizes(self) -> Sequence[int]:
+        return self.hidden_layer_sizes
 
     def _layer_settings(self) -> LayerSettings:
         require_choice("StackTransformer", "kind", self.kind, LAYER_SETTINGS)

@@ -1,0 +1,187 @@
+"""How a stack is stored, and each kind of layer in it.
+
+A new kind of layer is one row in `LAYER_CODECS`: its settings, the datasets that such settings call for, and which
+tensor of a layer is which dataset.
+"""
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from checkpoints import format as spec
+from checkpoints.requirements import (
+    ArraySpec,
+    blaming,
+    require_attribute,
+    require_config,
+    require_keys,
+    require_kind,
+)
+from checkpoints.scaling_codec import build_scaling, check_scaling, encode_scaling
+from checkpoints.tensors import Layout, Tensors, check_tensors, encode_tensors, fill_tensors
+from checkpoints.tree import Group, new_object
+from pretrain._validation import require_choice, require_number
+from pretrain.activations import ACTIVATIONS
+from pretrain.autoencoder import OUTPUT_ACTIVATIONS, Autoencoder
+from pretrain.exceptions import CheckpointError
+from pretrain.rbm import RBM
+from pretrain.stack import Stack
+from pretrain.units import UNIT_TYPES
+
+KIND, VERSION = "stack", 1
+LAYERS, SCALING = "layers", "scaling"
+SIZES = {"n_visible": (int,), "n_hidden": (int,)}
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCodec:
+    """One kind of layer in files.
+
+    Parameters
+    ----------
+    kind : str
+    version : int
+    make : callable
+        Makes an empty layer from its settings.
+    fields : dict of str to types
+        The settings besides the sizes, each with its JSON type.
+    choices : dict of str to names
+        The legal values of settings that are names.
+    config : callable
+        The settings of a layer, besides its sizes.
+    """
+
+    kind: str
+    version: int
+    make: Callable[..., Any]
+    fields: Mapping[str, tuple[type, ...]]
+    choices: Mapping[str, Collection[str]]
+    config: Callable[[Any], dict[str, Any]]
+
+    def layout(self, config: Mapping[str, Any]) -> Layout:
+        """The datasets of a layer with these settings."""
+        n_visible, n_hidden = config["n_visible"], config["n_hidden"]
+        layout = {
+            "weight": ArraySpec((n_hidden, n_visible)),
+            "visible_bias": ArraySpec((n_visible,)),
+            "hidden_bias": ArraySpec((n_hidden,)),
+        }
+        if not config.get("tied", True):
+            layout["decoder_weight"] = ArraySpec((n_visible, n_hidden))
+        return layout
+
+    def tensors(self, layer: Any) -> Tensors:
+        """The tensors of a layer under the names of their datasets."""
+        tensors = {name: getattr(layer, name) for name in ("weight", "visible_bias", "hidden_bias")}
+        if getattr(layer, "untied_weight", None) is not None:
+            tensors["decoder_weight"] = layer.untied_weight
+        return tensors
+
+
+LAYER_CODECS: dict[str, LayerCodec] = {
+    codec.kind: codec
+    for codec in (
+        LayerCodec(
+            RBM.kind,
+            1,
+            RBM,
+            fields={"visible_units": (str,), "hidden_units": (str,)},
+            choices={"visible_units": UNIT_TYPES, "hidden_units": UNIT_TYPES},
+            config=lambda rbm: {
+                "visible_units": rbm.visible_units.name,
+                "hidden_units": rbm.hidden_units.name,
+            },
+        ),
+        LayerCodec(
+            Autoencoder.kind,
+            1,
+            Autoencoder,
+            fields={"activation": (str,), "reconstruction_loss": (str,), "tied": (bool,)},
+            choices={"activation": ACTIVATIONS, "reconstruction_loss": OUTPUT_ACTIVATIONS},
+            config=lambda autoencoder: {
+                "activation": autoencoder.activation,
+                "reconstruction_loss": autoencoder.reconstruction_loss,
+                "tied": bool(autoencoder.tied),
+            },
+        ),
+    )
+}
+
+
+def encode_stack(stack: Stack) -> Group:
+    """The group of a stack."""
+    layers = Group({spec.COUNT: len(stack.layers)})
+    for k, layer in enumerate(stack.layers):
+        layers.groups[spec.layer_name(k, len(stack.layers))] = _encode_layer(layer, k)
+    return new_object(KIND, VERSION, groups={LAYERS: layers, SCALING: encode_scaling(stack.scaling)})
+
+
+def check_stack(group: Group, path: str) -> list[dict[str, Any]]:
+    """Raise unless the group is a legal stack; the settings of its layers, with `kind` and `n_parameters`."""
+    require_kind(group, path, {KIND: VERSION})
+    require_keys(group, path, attributes=(spec.KIND, spec.KIND_VERSION), groups=(LAYERS, SCALING))
+    summaries = [_check_layer(layer, where) for where, layer in numbered_layers(group, path, at_least=1)]
+    for k in range(1, len(summaries)):
+        below, above = summaries[k - 1]["n_hidden"], summaries[k]["n_visible"]
+        if below != above:
+            raise CheckpointError(
+                f"Layer {k} of {path} must have as many visible units as layer {k - 1} has hidden units "
+                f"({below}); got {above}."
+            )
+    check_scaling(group.groups[SCALING], f"{path}/{SCALING}", summaries[0]["n_visible"])
+    return summaries
+
+
+def build_stack(group: Group, path: str) -> Stack:
+    """The stack of a checked group."""
+    layers = [_build_layer(layer, where) for where, layer in numbered_layers(group, path)]
+    return Stack(layers, build_scaling(group.groups[SCALING], f"{path}/{SCALING}"))
+
+
+def numbered_layers(group: Group, path: str, *, at_least: int = 0) -> list[tuple[str, Group]]:
+    """The groups `layers/00`, `layers/01`, ... of an object with their paths; `count` says how many there are."""
+    layers, where = group.groups[LAYERS], f"{path}/{LAYERS}"
+    count = require_attribute(layers, where, spec.COUNT, int)
+    if count != len(layers.groups) or count < at_least:
+        raise CheckpointError(
+            f"{where} must hold as many groups as its attribute {spec.COUNT!r} says, {at_least} or more; it says "
+            f"{count} and there are {len(layers.groups)}."
+        )
+    names = [spec.layer_name(k, count) for k in range(count)]
+    require_keys(layers, where, attributes=(spec.COUNT,), groups=names)
+    return [(f"{where}/{name}", layers.groups[name]) for name in names]
+
+
+def _encode_layer(layer: Any, k: int) -> Group:
+    kind = getattr(layer, "kind", type(layer).__name__)
+    if kind not in LAYER_CODECS:
+        raise CheckpointError(
+            f"Layer {k} is of kind {kind!r}, for which the file format has no codec; it has "
+            f"{', '.join(LAYER_CODECS)}."
+        )
+    codec = LAYER_CODECS[kind]
+    config = {"n_visible": layer.n_visible, "n_hidden": layer.n_hidden, **codec.config(layer)}
+    datasets = encode_tensors(codec.tensors(layer), f"layer {k}")
+    return new_object(codec.kind, codec.version, config, datasets=datasets)
+
+
+def _check_layer(group: Group, path: str) -> dict[str, Any]:
+    kind = require_kind(group, path, {codec.kind: codec.version for codec in LAYER_CODECS.values()})
+    codec = LAYER_CODECS[kind]
+    config = require_config(group, path, {**SIZES, **codec.fields})
+    with blaming(path):
+        for name in SIZES:
+            require_number(kind, name, config[name], at_least=1, integer=True)
+        for name, choices in codec.choices.items():
+            require_choice(kind, name, config[name], choices)
+    layout = codec.layout(config)
+    require_keys(group, path, attributes=(spec.KIND, spec.KIND_VERSION, spec.CONFIG), datasets=layout)
+    check_tensors(group, path, layout)
+    return {"kind": kind, **config, "n_parameters": sum(array.n_parameters for array in layout.values())}
+
+
+def _build_layer(group: Group, path: str) -> Any:
+    codec = LAYER_CODECS[str(group.attributes[spec.KIND])]
+    layer = codec.make(**require_config(group, path, {**SIZES, **codec.fields}))
+    fill_tensors(codec.tensors(layer), group)
+    return layer

@@ -1,0 +1,73 @@
+"""A checkpoint's content in memory: groups, attributes and arrays, between the objects and the file.
+
+Codecs turn objects into trees and back; `store` and `reading` move trees to and from HDF5. Nothing here knows
+HDF5, and nothing here knows networks.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from checkpoints import format as spec
+from checkpoints.documents import write_document
+
+
+@dataclasses.dataclass
+class Group:
+    """One group of the file.
+
+    Parameters
+    ----------
+    attributes : dict of str to str or int
+    datasets : dict of str to ndarray
+        Of a dtype in `format.NUMERIC_DTYPES`, or "S": fixed-length UTF-8.
+    groups : dict of str to Group
+    """
+
+    attributes: dict[str, str | int] = dataclasses.field(default_factory=dict)
+    datasets: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    groups: dict[str, "Group"] = dataclasses.field(default_factory=dict)
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, "Group | np.ndarray"]]:
+        """Every group and dataset below and including this one, with its path ("/" for the root)."""
+        yield path or "/", self
+        for name, array in self.datasets.items():
+            yield f"{path}/{name}", array
+        for name, group in self.groups.items():
+            yield from group.walk(f"{path}/{name}")
+
+
+def new_object(kind: str, version: int, config: Any = None, **parts: Any) -> Group:
+    """The group of an object: its kind, the version of that kind, its settings as JSON text."""
+    attributes: dict[str, str | int] = {spec.KIND: kind, spec.KIND_VERSION: version}
+    if config is not None:
+        attributes[spec.CONFIG] = write_document(config, f"the settings of a {kind}")
+    return Group(attributes, **parts)
+
+
+def digest(root: Group) -> str:
+    """SHA-256 over everything in the tree but the root's `digest` attribute; FORMAT.md has the recipe."""
+    total = hashlib.sha256()
+    for path, node in sorted(root.walk(), key=lambda item: item[0].encode()):
+        _feed(total, path)
+        if isinstance(node, Group):
+            _feed(total, "group")
+            for name in sorted(node.attributes, key=str.encode):
+                if (path, name) != ("/", spec.DIGEST):
+                    value = node.attributes[name]
+                    _feed(total, name, "integer" if isinstance(value, int) else "text", str(value))
+        else:
+            _feed(total, "dataset", node.dtype.str, ",".join(map(str, node.shape)))
+            total.update(node.nbytes.to_bytes(8, "little"))
+            total.update(np.ascontiguousarray(node).reshape(-1).view(np.uint8).data)
+    return f"sha256:{total.hexdigest()}"
+
+
+def _feed(total: Any, *texts: str) -> None:
+    # The length in front keeps "ab", "c" apart from "a", "bc".
+    for text in texts:
+        encoded = text.encode()
+        total.update(len(encoded).to_bytes(8, "little") + encoded)

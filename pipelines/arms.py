@@ -1,0 +1,81 @@
+"""The arms of a comparison: each is a way to initialise and train one network of the same size.
+
+All arms fine-tune through the same loop with the same default settings (Adam, rate 1e-3 along a cosine, "auto"
+batches and epochs), on the same labelled rows in the same order. An arm adds only what its name says.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pretrain.baselines import BASELINES
+from pretrain.exceptions import SettingsError
+from pretrain.settings import AutoencoderSettings, FinetuneSettings, LayerSettings, RBMSettings, to_dict
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm.
+
+    Parameters
+    ----------
+    name, summary : str
+    layer : LayerSettings or None
+        How each layer is pretrained on all training rows; None for a network from scratch.
+    scratch_kind : str or None
+        A name in `pretrain.baselines.BASELINES`, for a network from scratch.
+    finetune : FinetuneSettings
+    dropout, input_dropout : float
+        Of a pretrained network in fine-tuning.
+    """
+
+    name: str
+    summary: str
+    layer: LayerSettings | None = None
+    scratch_kind: str | None = None
+    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    dropout: float = 0.0
+    input_dropout: float = 0.0
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the arm pretrains."""
+        return self.layer is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that decides what the arm does, JSON-able."""
+        return {
+            "summary": self.summary,
+            "pretrained": self.pretrained,
+            "settings": {
+                "pretraining": None if self.layer is None else to_dict(self.layer),
+                "finetuning": to_dict(self.finetune),
+                "dropout": self.dropout,
+                "input_dropout": self.input_dropout,
+            },
+        }
+
+
+ARMS: dict[str, Arm] = {
+    arm.name: arm
+    for arm in (
+        Arm("dbn", "deep belief net: RBMs by CD-1, unrolled and fine-tuned", layer=RBMSettings()),
+        Arm(
+            "dbn-dropout",
+            "deep belief net fine-tuned with dropout 0.2 on inputs and 0.5 on hidden units",
+            layer=RBMSettings(),
+            dropout=0.5,
+            input_dropout=0.2,
+        ),
+        Arm("sdae", "stacked denoising autoencoders, masking 0.25", layer=AutoencoderSettings()),
+        *(Arm(name, baseline.summary, scratch_kind=name) for name, baseline in BASELINES.items()),
+    )
+}
+DEFAULT_ARMS = ("dbn", "sdae", "sigmoid", "relu", "relu-dropout", "relu-bn", "residual")
+
+
+def arms_named(names: tuple[str, ...]) -> list[Arm]:
+    """The arms with these names, each once; SettingsError names one that does not exist."""
+    for name in names:
+        if name not in ARMS:
+            raise SettingsError(f"There is no arm {name!r}; the arms are {', '.join(ARMS)}.")
+    return [ARMS[name] for name in dict.fromkeys(names)]

@@ -1,0 +1,30 @@
+"""Text files that are complete or not there."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from pretrain.exceptions import DataError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a temporary file in the same folder, sync it, and rename it to `path`.
+
+    Raises
+    ------
+    DataError
+        If the folder cannot be written to; a file that was at `path` is left as it was.
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise DataError(f"{path} could not be written: {error.strerror}.") from error

@@ -1,0 +1,151 @@
+"""One cell of a comparison: one arm, one label budget, one seed, trained and tested once."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import checkpoints
+from pipelines.arms import Arm
+from pipelines.evaluation import evaluate
+from pipelines.finetuning import INTO, Targets
+from pipelines.preparation import PreparedData
+from pipelines.pretraining import pretrain_stack
+from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
+from pretrain import Finetuning, Stack, unroll
+from pretrain.baselines import scratch_network
+from pretrain.network import Network
+from pretrain.random_streams import RandomStreams
+from pretrain.training import Record
+
+Budget = int | str  # a number of labels, or "all"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one cell trains."""
+
+    arm: Arm
+    labels: Budget
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the cell's files."""
+        return f"{self.arm.name}-{self.labels}-seed{self.seed}"
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What all cells of a comparison share.
+
+    Parameters
+    ----------
+    prepared : PreparedData
+    targets : Targets
+    hidden_layer_sizes : sequence of int
+    stacks : Path
+        Folder of the pretrained stacks.
+    device : torch.device
+    """
+
+    prepared: PreparedData
+    targets: Targets
+    hidden_layer_sizes: Sequence[int]
+    stacks: Path
+    device: torch.device
+
+    def run(
+        self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str
+    ) -> tuple[dict[str, Any], Network]:
+        """Train the cell's network on the labelled `rows` and test it.
+
+        Pretraining is done once for each `stack_name` and seed; every cell that uses it is charged for all of it.
+        """
+        pretrain_history: list[Record] = []
+        pretrain_seconds, stack = 0.0, None
+        if cell.arm.pretrained:
+            stack, pretrain_history, pretrain_seconds = self._stack(cell, stack_name, progress, title)
+        started = time.perf_counter()
+        network = self._initial_network(cell, stack)
+        history = list(progress.follow(self._supervised(cell, network, rows), title, transient=True))
+        seconds = time.perf_counter() - started
+        tested = evaluate(network, self.prepared.raw_test_rows(), self.prepared.test_labels())
+        record = {
+            "arm": cell.arm.name,
+            "labels": cell.labels,
+            "n_labels": len(rows),
+            "seed": cell.seed,
+            "test_error": tested["test_error"],
+            "n_test": tested["n_test"],
+            "pretrain_seconds": pretrain_seconds,
+            "finetune_seconds": seconds,
+            "seconds": pretrain_seconds + seconds,
+            "n_parameters": network.n_parameters,
+            "epochs": len(history),
+            "device": str(self.device),
+            "history": [*pretrain_history, *history],
+        }
+        return record, network
+
+    def _supervised(self, cell: Cell, network: Network, rows: np.ndarray) -> Finetuning:
+        return Finetuning(
+            network,
+            self.prepared.scaling.apply(self.prepared.dataset.X[rows]),
+            self.targets.encode(self.prepared.labels()[rows]),
+            cell.arm.finetune,
+            seed=cell.seed,
+            device=self.device,
+            stage="finetune" if cell.arm.pretrained else "train",
+            progress_seconds=PROGRESS_SECONDS,
+        )
+
+    def _stack(
+        self, cell: Cell, stack_name: str, progress: TrainingProgress, title: str
+    ) -> tuple[Stack, list[Record], float]:
+        assert cell.arm.layer is not None
+        path = self.stacks / f"{stack_name}-seed{cell.seed}.h5"
+        if not path.is_file():
+            started = time.perf_counter()
+            stack, history = pretrain_stack(
+                self.prepared,
+                self.hidden_layer_sizes,
+                cell.arm.layer,
+                seed=cell.seed,
+                device=self.device,
+                progress=progress,
+                title=title,
+                transient=True,
+            )
+            seconds = time.perf_counter() - started
+            checkpoints.save(stack.cpu(), path, history=history, provenance={"seconds": seconds})
+        loaded = checkpoints.load(path)
+        return loaded, checkpoints.read_history(path), checkpoints.describe(path)["provenance"]["seconds"]
+
+    def _initial_network(self, cell: Cell, stack: Stack | None) -> Network:
+        streams = RandomStreams(cell.seed)
+        if stack is not None:
+            network = unroll(
+                stack,
+                INTO[self.targets.task],
+                n_outputs=self.targets.n_outputs,
+                dropout=cell.arm.dropout,
+                input_dropout=cell.arm.input_dropout,
+                generator=streams.generator("head"),
+            )
+            return self.targets.attach(network)
+        assert cell.arm.scratch_kind is not None
+        network = scratch_network(
+            cell.arm.scratch_kind,
+            self.prepared.dataset.X.shape[1],
+            self.hidden_layer_sizes,
+            self.targets.n_outputs,
+            task=self.targets.task,
+            generator=streams.generator("init"),
+        )
+        network.scaling = self.prepared.scaling
+        return self.targets.attach(network)

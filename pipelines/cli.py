@@ -1,0 +1,50 @@
+"""The command line: `pretrain COMMAND ...`."""
+
+from typing import Any
+
+import click
+
+from pipelines.commands.compare import compare
+from pipelines.commands.datasets import datasets
+from pipelines.commands.evaluate import evaluate
+from pipelines.commands.finetune import finetune
+from pipelines.commands.inspect import inspect
+from pipelines.commands.options import ARGUMENTS
+from pipelines.commands.plot import plot
+from pipelines.commands.recipes import recipes
+from pipelines.commands.run import run
+from pipelines.commands.stack import stack
+from pretrain import __version__
+from pretrain.exceptions import PretrainError
+
+
+class _UserError(click.ClickException):
+    """A mistake of the user: one message, exit status 2, as click has it for wrong options."""
+
+    exit_code = 2
+
+
+class _Group(click.Group):
+    """Turns the toolkit's own errors into one message and exit status 2, and remembers what was typed."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
+        typed = list(args)
+        context = super().make_context(info_name, args, *rest, **extra)
+        context.meta[ARGUMENTS] = typed
+        return context
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PretrainError as error:
+            raise _UserError(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="pretrain")
+def main() -> None:
+    """Greedy layer-wise pretraining: stack RBMs or autoencoders, unroll, fine-tune, compare with scratch."""
+
+
+for command in (stack, finetune, evaluate, compare, inspect, plot, run, recipes, datasets):
+    main.add_command(command)

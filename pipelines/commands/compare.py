@@ -1,0 +1,143 @@
+"""`pretrain compare`: pretrained and from-scratch networks at every label budget."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.arms import DEFAULT_ARMS, Arm, arms_named
+from pipelines.commands.options import (
+    UNSTOPPED_OPTIONS,
+    AutoOrInt,
+    CommaList,
+    command_line,
+    data_options,
+    is_quiet,
+    report_result,
+    run_options,
+    settings_options,
+    training_settings,
+)
+from pipelines.comparison import Comparison
+from pipelines.preparation import prepare
+from pipelines.progress import TrainingProgress
+from pipelines.statistics import format_table, summarise, verdict
+
+
+class Labels(click.ParamType):
+    """A number of labels, or "all"."""
+
+    name = "integer|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """ "all" stays a word."""
+        return value if value == "all" else click.IntRange(min=1).convert(value, param, ctx)
+
+
+@click.command(epilog="Example: pretrain compare digits --arms dbn,relu --labels 50,all --seeds 3 -o runs/digits")
+@click.argument("data")
+@click.option(
+    "--arms", type=CommaList(click.STRING), default=",".join(DEFAULT_ARMS), show_default=True, help="What to compare."
+)
+@click.option(
+    "--labels",
+    type=CommaList(Labels()),
+    default="all",
+    show_default=True,
+    help="Numbers of labelled rows; the pretrained arms see the other rows without labels.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How many, from --seed up.")
+@click.option(
+    "--layers",
+    type=CommaList(click.INT),
+    default="500,500,2000",
+    show_default=True,
+    help="Hidden units of each arm.",
+)
+@click.option("--pretrain-epochs", type=AutoOrInt(), help="Epochs a layer of the pretrained arms.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Run folder, e.g. runs/NAME.")
+@click.option("--overwrite", is_flag=True, help="Begin the run folder anew instead of going on in it.")
+@settings_options(UNSTOPPED_OPTIONS)
+@data_options
+@run_options
+def compare(
+    data: str,
+    arms: tuple[str, ...],
+    labels: tuple[Any, ...],
+    seeds: int,
+    layers: tuple[int, ...],
+    pretrain_epochs: Any,
+    output: Path,
+    overwrite: bool,
+    target: str | None,
+    scaling: str,
+    test_fraction: float,
+    split_seed: int,
+    seed: int,
+    device: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Train every arm on DATA at every label budget for every seed, and report which is better.
+
+    Pretrained arms pretrain on all training rows without their labels. Options of the training change the
+    supervised training of every arm alike. A repeated command does only what is not done yet.
+    """
+    chosen = [_with_settings(arm, pretrain_epochs, given) for arm in arms_named(arms)]
+    prepared = prepare(
+        data,
+        target=target,
+        scaling=scaling,
+        seed=split_seed,
+        test_fraction=test_fraction,
+        unit_interval=any(arm.name.startswith("dbn") for arm in chosen),
+    )
+    comparison = Comparison(
+        prepared,
+        arms=chosen,
+        hidden_layer_sizes=layers,
+        labels=sorted(set(labels), key=lambda budget: float("inf") if budget == "all" else budget),
+        seeds=range(seed, seed + seeds),
+        output=output,
+        device=device,
+        command=command_line(),
+    )
+    comparison.open_folder(overwrite=overwrite)
+    with TrainingProgress() as progress:
+        results = comparison.run(progress)
+    _print(results, output, as_json)
+
+
+def _with_settings(arm: Arm, pretrain_epochs: Any, given: dict[str, Any]) -> Arm:
+    finetune = dataclasses.replace(arm.finetune, training=training_settings(arm.finetune.training, given))
+    layer = arm.layer
+    if layer is not None and pretrain_epochs is not None:
+        layer = dataclasses.replace(layer, training=dataclasses.replace(layer.training, epochs=pretrain_epochs))
+    return dataclasses.replace(arm, finetune=finetune, layer=layer)
+
+
+def _print(results: dict[str, Any], output: Path, as_json: bool) -> None:
+    pretrained = {name: arm["pretrained"] for name, arm in results["settings"]["arms"].items()}
+    rows = summarise(results["records"], pretrained)
+    task = results["data"]["task"]
+    sentences = verdict(rows, task=task)
+    result = {
+        "output": str(output),
+        "report": str(output / "report.html"),
+        "verdict": sentences,
+        "summary": [row.to_dict() for row in rows],
+    }
+    if not as_json and not is_quiet():
+        Console().print(_table(format_table(rows, task=task)))
+    report_result(result, [*sentences, f"report: {output / 'report.html'}"], as_json)
+
+
+def _table(cells: Sequence[Sequence[str]]) -> Table:
+    table = Table(*cells[0])
+    for row in cells[1:]:
+        table.add_row(*row)
+    return table

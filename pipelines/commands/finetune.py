@@ -1,0 +1,108 @@
+"""`pretrain finetune`: unroll a stack and fine-tune it."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+import checkpoints
+from pipelines.commands.options import (
+    TRAINING_OPTIONS,
+    CommaList,
+    command_line,
+    output_option,
+    report_result,
+    require_free_output,
+    run_options,
+    settings_options,
+    training_settings,
+)
+from pipelines.finetuning import INTO, run_finetune
+from pipelines.preparation import prepare_as_before, require_features
+from pretrain import Stack
+from pretrain.settings import FinetuneSettings
+
+TASKS = {name: task for task, name in INTO.items()}
+
+
+@click.command(epilog="Example: pretrain finetune stack.h5 digits --epochs 20 -o net.h5")
+@click.argument("stack_file", metavar="STACK", type=click.Path(dir_okay=False))
+@click.argument("data")
+@click.option(
+    "--into",
+    type=click.Choice(tuple(TASKS)),
+    help="What the stack is unrolled into; the default follows from the labels.",
+)
+@click.option("--head-epochs", type=int, default=0, show_default=True, help="First epochs, output layer alone.")
+@click.option("--layer-learning-rates", type=CommaList(click.FLOAT), help="One factor a layer, output layer last.")
+@click.option("--frozen-layers", type=CommaList(click.INT), default=(), help="Layers that stay as they are, from 0.")
+@click.option("--dropout", type=float, default=0.0, show_default=True, help="Probability of dropping a hidden unit.")
+@click.option("--input-dropout", type=float, default=0.0, show_default=True, help="Probability of dropping an input.")
+@click.option("--target", help="Name of the label column of a csv file.")
+@click.option("--validation-fraction", type=float, help="Share of validation rows; 0.1 with early stopping, else 0.")
+@output_option("the network (HDF5)")
+@settings_options(TRAINING_OPTIONS)
+@run_options
+def finetune(
+    stack_file: str,
+    data: str,
+    into: str | None,
+    head_epochs: int,
+    layer_learning_rates: tuple[float, ...] | None,
+    frozen_layers: tuple[int, ...],
+    dropout: float,
+    input_dropout: float,
+    target: str | None,
+    validation_fraction: float | None,
+    output: Path,
+    overwrite: bool,
+    seed: int,
+    device: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Unroll the stack in STACK into a network and fine-tune it on the labels of DATA.
+
+    The test rows are the ones that were set aside when the stack was pretrained. Early stopping holds
+    validation rows out of the training rows.
+    """
+    base = FinetuneSettings(
+        head_epochs=head_epochs, layer_learning_rates=layer_learning_rates, frozen_layers=frozen_layers
+    )
+    settings = dataclasses.replace(base, training=training_settings(base.training, given))
+    require_free_output(output, overwrite)
+    stack = checkpoints.load(stack_file)
+    if not isinstance(stack, Stack):
+        raise click.UsageError(f"{stack_file} holds a {type(stack).__name__}; finetune takes a stack.")
+    record = checkpoints.describe(stack_file).get("provenance") or {}
+    if validation_fraction is None and settings.training.early_stopping:
+        validation_fraction = 0.1
+    prepared = prepare_as_before(
+        data, record, stack.scaling, target=target, seed=seed, validation_fraction=validation_fraction
+    )
+    require_features(prepared, stack.n_visible, stack_file)
+    result = run_finetune(
+        stack,
+        prepared,
+        settings,
+        task=TASKS[into] if into else prepared.task,
+        dropout=dropout,
+        input_dropout=input_dropout,
+        output=str(output),
+        overwrite=overwrite,
+        seed=seed,
+        device=device,
+        command=command_line(),
+        pretraining=record,
+    )
+    report_result(result, [_line(result)], as_json)
+
+
+def _line(result: dict[str, Any]) -> str:
+    parts = [f"{result['output']}: {result['task']}, {result['epochs']} epochs"]
+    if result["loss"] is not None:
+        parts.append(f"loss {result['loss']:.4g}")
+    if "validation_error" in result:
+        parts.append(f"validation error {result['validation_error']:.2f} %")
+    return ", ".join([*parts, f"{result['seconds']:.1f} s"])

@@ -1,0 +1,237 @@
+"""Options that several commands share, and options made from the settings classes, one spelling for both."""
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pretrain.activations import ACTIVATIONS
+from pretrain.device import DEVICES
+from pretrain.exceptions import SettingsError
+from pretrain.settings import (
+    CORRUPTIONS,
+    LAYER_SETTINGS,
+    OPTIMIZERS,
+    PRECISIONS,
+    RECONSTRUCTION_LOSSES,
+    SCHEDULES,
+    LayerSettings,
+    TrainingSettings,
+)
+from pretrain.units import UNIT_TYPES
+
+F = TypeVar("F", bound=Callable[..., Any])
+# Keys of click's context: what was typed, whether a recipe prints instead, and what the command found.
+ARGUMENTS, QUIET, RESULT = "pretrain.arguments", "pretrain.quiet", "pretrain.result"
+SCALINGS = ("range", "none", "minmax", "standard")
+
+
+class CommaList(click.ParamType):
+    """Values separated by commas: `500,500,2000`. With `scalar`, one value alone stands for itself."""
+
+    def __init__(self, item: click.ParamType, *, scalar: bool = False) -> None:
+        self.item, self.scalar = item, scalar
+        self.name = f"{item.name},..."
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """What the help shows."""
+        choices = getattr(self.item, "choices", None)
+        return f"[{'|'.join(choices)}],..." if choices else f"{self.item.name.upper()},..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Split and convert; click's own message names the part that is wrong."""
+        if not isinstance(value, str):
+            return value
+        parts = [self.item.convert(part.strip(), param, ctx) for part in value.split(",")]
+        return parts[0] if self.scalar and len(parts) == 1 else tuple(parts)
+
+
+class AutoOrInt(click.ParamType):
+    """An integer, or the word "auto"."""
+
+    name = "integer|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """ "auto" stays a word."""
+        return value if value == "auto" else click.INT.convert(value, param, ctx)
+
+
+# One row a setting: type, help. Ranges are checked by the settings classes, which know them.
+TRAINING_OPTIONS: dict[str, tuple[Any, str]] = {
+    "epochs": (AutoOrInt(), "Passes over the training rows."),
+    "batch_size": (AutoOrInt(), "Rows a step; auto: a fiftieth of the rows, between 10 and 100."),
+    "optimizer": (click.Choice(OPTIMIZERS), "torch's optimiser."),
+    "learning_rate": (click.FLOAT, "Initial step size."),
+    "momentum": (click.FLOAT, "Momentum of sgd and rmsprop."),
+    "nesterov": (click.BOOL, "Nesterov's momentum for sgd."),
+    "initial_momentum": (click.FLOAT, "Momentum of the first epochs, before --momentum."),
+    "initial_momentum_epochs": (click.INT, "How many epochs --initial-momentum lasts."),
+    "schedule": (click.Choice(SCHEDULES), "Course of the learning rate."),
+    "decay": (click.FLOAT, "Factor (step, exponential) or slope (inverse_time) of the schedule."),
+    "decay_epochs": (click.INT, "Epochs between two steps of the schedule `step`."),
+    "weight_decay": (click.FLOAT, "L2 penalty on weights."),
+    "l1": (click.FLOAT, "L1 penalty on weights."),
+    "max_norm": (click.FLOAT, "Largest norm of the weights into one unit."),
+    "early_stopping": (click.BOOL, "Stop on the validation rows and keep the best weights."),
+    "n_iter_no_change": (click.INT, "Epochs without improvement before early stopping."),
+    "tol": (click.FLOAT, "Improvement that counts for early stopping."),
+    "precision": (click.Choice(PRECISIONS), "Arithmetic of the matrix products."),
+}
+LAYER_OPTIONS: dict[str, tuple[Any, str]] = {
+    "visible_units": (click.Choice(tuple(UNIT_TYPES)), "rbm: units on the data."),
+    "hidden_units": (click.Choice(tuple(UNIT_TYPES)), "rbm: hidden units."),
+    "n_gibbs_steps": (click.INT, "rbm: the k of CD-k."),
+    "weight_scale": (click.FLOAT, "rbm: standard deviation of the initial weights."),
+    "corruption": (click.Choice(CORRUPTIONS), "autoencoder: noise on the input."),
+    "corruption_level": (click.FLOAT, "autoencoder: share of masked inputs, or standard deviation."),
+    "tied": (click.BOOL, "autoencoder: the decoder has the encoder's weights, transposed."),
+    "activation": (click.Choice(tuple(ACTIVATIONS)), "autoencoder: activation of the hidden units."),
+    "reconstruction_loss": (click.Choice(RECONSTRUCTION_LOSSES), "autoencoder: loss of the reconstruction."),
+}
+# Without early stopping: greedy pretraining has no labels to stop on, and in a comparison validation rows would
+# be labels beyond the budget.
+UNSTOPPED_OPTIONS = {
+    name: row for name, row in TRAINING_OPTIONS.items() if name not in ("early_stopping", "n_iter_no_change", "tol")
+}
+
+
+def settings_options(table: Mapping[str, tuple[Any, str]], *, per_layer: bool = False) -> Callable[[F], F]:
+    """One option for each row of a table; what is not given is left to the defaults of the settings."""
+
+    def decorate(command: F) -> F:
+        for name, (kind, text) in reversed(list(table.items())):
+            value_type = CommaList(kind, scalar=True) if per_layer else kind
+            command = click.option(_spelling(name), name, type=value_type, default=None, help=text)(command)
+        return command
+
+    return decorate
+
+
+def layer_settings(kind: str, n_layers: int, given: Mapping[str, Any]) -> list[LayerSettings]:
+    """Settings of each layer from the options that were given, one value for all layers or one a layer."""
+    cls = LAYER_SETTINGS[kind]
+    own = {field.name for field in dataclasses.fields(cls)}
+    present = {name: value for name, value in given.items() if value is not None}
+    for name in present:
+        if name not in own and name not in TRAINING_OPTIONS:
+            raise SettingsError(f"{_spelling(name)} is not for --kind {kind}; leave it out or change the kind.")
+    return [_one_layer(cls(), k, n_layers, present) for k in range(n_layers)]
+
+
+def _one_layer(base: LayerSettings, k: int, n_layers: int, given: Mapping[str, Any]) -> LayerSettings:
+    values = {name: _of_layer(name, value, k, n_layers) for name, value in given.items()}
+    training = {name: value for name, value in values.items() if name in TRAINING_OPTIONS}
+    own = {name: value for name, value in values.items() if name not in TRAINING_OPTIONS}
+    return dataclasses.replace(base, training=dataclasses.replace(base.training, **training), **own)
+
+
+def _of_layer(name: str, value: Any, k: int, n_layers: int) -> Any:
+    if not isinstance(value, tuple):
+        return value
+    if len(value) != n_layers:
+        raise SettingsError(
+            f"{_spelling(name)} takes one value for all layers or exactly {n_layers}, one a layer; got {len(value)}."
+        )
+    return value[k]
+
+
+def training_settings(base: TrainingSettings, given: Mapping[str, Any]) -> TrainingSettings:
+    """`base` with the options that were given."""
+    return dataclasses.replace(
+        base, **{name: value for name, value in given.items() if name in TRAINING_OPTIONS and value is not None}
+    )
+
+
+def data_options(command: F) -> F:
+    """--target, --scaling, --validation-fraction, --test-fraction, --split-seed."""
+    for decorator in (
+        click.option("--target", help="Name of the label column of a csv file."),
+        click.option(
+            "--scaling",
+            type=click.Choice(SCALINGS),
+            default="range",
+            show_default=True,
+            help="range: divide by the range that the format declares (pixels by 255). Learned on training rows.",
+        ),
+        click.option(
+            "--test-fraction",
+            type=float,
+            default=0.2,
+            show_default=True,
+            help="Share of test rows, for data that have none of their own.",
+        ),
+        click.option(
+            "--split-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the split."
+        ),
+    ):
+        command = decorator(command)
+    return command
+
+
+def run_options(command: F) -> F:
+    """--seed, --device, --json."""
+    for decorator in (
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the run."),
+        click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True),
+        json_option,
+    ):
+        command = decorator(command)
+    return command
+
+
+def json_option(command: F) -> F:
+    """--json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON object.")(command)
+
+
+def output_option(what: str) -> Callable[[F], F]:
+    """-o/--output and --overwrite."""
+
+    def decorate(command: F) -> F:
+        command = click.option("--overwrite", is_flag=True, help="Replace an existing output.")(command)
+        return click.option(
+            "-o", "--output", required=True, type=click.Path(path_type=Path), help=f"Where {what} goes."
+        )(command)
+
+    return decorate
+
+
+def require_free_output(output: Path, overwrite: bool) -> None:
+    """Refuse, before any work is done, an output that exists or whose folder does not."""
+    if output.exists() and not overwrite:
+        raise click.UsageError(f"{output} exists. Give another -o, or --overwrite to replace it.")
+    if output.is_dir():
+        raise click.UsageError(f"{output} is a folder; -o must name a file.")
+    if not output.parent.is_dir():
+        raise click.UsageError(f"The folder {output.parent} of -o does not exist. Make it first, or give another.")
+
+
+def report_result(result: Mapping[str, Any], lines: Sequence[str], as_json: bool) -> None:
+    """Print one JSON object, or lines for a person, on standard output.
+
+    As a step of a recipe the result is handed to the recipe, which prints the one JSON object.
+    """
+    meta = click.get_current_context().meta
+    meta[RESULT] = dict(result)
+    if not meta.get(QUIET):
+        click.echo(json.dumps(result) if as_json else "\n".join(lines))
+
+
+def is_quiet() -> bool:
+    """Whether a recipe prints the result in this command's place."""
+    return bool(click.get_current_context().meta.get(QUIET))
+
+
+def command_line() -> str:
+    """The command as it was typed, for provenance."""
+    typed = click.get_current_context().meta.get(ARGUMENTS, sys.argv[1:])
+    return shlex.join(["pretrain", *typed])
+
+
+def _spelling(name: str) -> str:
+    return "--" + name.replace("_", "-")

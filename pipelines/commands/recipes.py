@@ -1,0 +1,27 @@
+"""`pretrain recipes`: the experiments that can be run by name."""
+
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.commands.options import json_option
+from pipelines.recipe import list_recipes
+
+
+@click.command(epilog="Example: pretrain recipes")
+@json_option
+def recipes(as_json: bool) -> None:
+    """List the built-in recipes with the published numbers that they stand beside."""
+    known = list_recipes()
+    if as_json:
+        rows = [{"name": r.name, "title": r.title, "data": r.data, "paper": r.paper} for r in known]
+        click.echo(json.dumps({"recipes": rows}))
+        return
+    table = Table("recipe", "what it does", "data", "minutes", "published test error")
+    for recipe in known:
+        published = f"{recipe.paper['test_error']} ({recipe.paper['source']})" if recipe.paper else ""
+        minutes = "" if recipe.minutes is None else f"{recipe.minutes:g}"
+        table.add_row(recipe.name, recipe.title, recipe.data, minutes, published)
+    Console().print(table)

@@ -1,0 +1,76 @@
+"""`pretrain run`: a recipe from its first step to its number."""
+
+import json
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.commands.compare import compare
+from pipelines.commands.evaluate import evaluate
+from pipelines.commands.finetune import finetune
+from pipelines.commands.options import ARGUMENTS, QUIET, RESULT, run_options
+from pipelines.commands.stack import stack
+from pipelines.recipe import Recipe, read_recipe
+
+STEPS = {"stack": stack, "finetune": finetune, "evaluate": evaluate, "compare": compare}
+
+
+@click.command(epilog="Example: pretrain run demo --output runs/demo")
+@click.argument("recipe")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder; runs/RECIPE by default.")
+@click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in the folder.")
+@click.option("--data", help="Run on other data than the recipe names.")
+@run_options
+def run(
+    recipe: str,
+    output: Path | None,
+    overwrite: bool,
+    data: str | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Run RECIPE (a name that `pretrain recipes` lists, or a .toml file), and print the published number too."""
+    chosen = read_recipe(recipe)
+    folder = output or Path("runs") / chosen.name
+    compares = any(step["command"] == "compare" for step in chosen.steps)
+    if not compares:  # a comparison knows its own folder and goes on in it
+        _open_folder(folder, overwrite)
+    started = time.perf_counter()
+    result: dict[str, Any] = {}
+    for arguments in chosen.commands(data or chosen.data, folder, {"seed": seed, "device": device}):
+        if compares and overwrite:
+            arguments.append("--overwrite")
+        click.echo(f"pretrain {shlex.join(arguments)}", err=True)
+        result.update(_step(arguments, as_json))
+    _report(chosen, {**result, "seconds": time.perf_counter() - started}, as_json)
+
+
+def _open_folder(folder: Path, overwrite: bool) -> None:
+    if folder.exists() and not overwrite:
+        raise click.UsageError(f"{folder} exists. Give another --output, or --overwrite to replace its files.")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _step(arguments: list[str], as_json: bool) -> dict[str, Any]:
+    command = STEPS[arguments[0]]
+    parent = click.get_current_context()
+    with command.make_context(arguments[0], list(arguments[1:]), parent=parent) as context:
+        context.meta[ARGUMENTS] = arguments
+        context.meta[QUIET] = as_json
+        command.invoke(context)
+    return context.meta.get(RESULT) or {}
+
+
+def _report(recipe: Recipe, result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"recipe": recipe.name, "paper": recipe.paper, **result}))
+        return
+    if recipe.paper and "test_error" in result:
+        click.echo(
+            f"reached {result['test_error']:.4g}, published {recipe.paper['test_error']} ({recipe.paper['source']}), "
+            f"{result['seconds']:.1f} s"
+        )

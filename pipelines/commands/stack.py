@@ -1,0 +1,81 @@
+"""`pretrain stack`: pretrain layers greedily."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.commands.options import (
+    LAYER_OPTIONS,
+    UNSTOPPED_OPTIONS,
+    CommaList,
+    command_line,
+    data_options,
+    layer_settings,
+    output_option,
+    report_result,
+    require_free_output,
+    run_options,
+    settings_options,
+)
+from pipelines.preparation import prepare
+from pipelines.pretraining import run_stack
+from pretrain.settings import LAYER_SETTINGS
+
+
+@click.command(epilog="Example: pretrain stack digits --layers 200,200 --kind rbm --epochs 10 -o stack.h5")
+@click.argument("data")
+@click.option("--layers", type=CommaList(click.INT), required=True, help="Hidden units of each layer, bottom first.")
+@click.option("--kind", type=click.Choice(tuple(LAYER_SETTINGS)), default="rbm", show_default=True)
+@output_option("the stack (HDF5)")
+@settings_options(UNSTOPPED_OPTIONS, per_layer=True)
+@settings_options(LAYER_OPTIONS, per_layer=True)
+@data_options
+@run_options
+def stack(
+    data: str,
+    layers: tuple[int, ...],
+    kind: str,
+    output: Path,
+    overwrite: bool,
+    target: str | None,
+    scaling: str,
+    test_fraction: float,
+    split_seed: int,
+    seed: int,
+    device: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Pretrain a stack of RBMs or denoising autoencoders on DATA, layer by layer, without labels.
+
+    Options of the training take one value for all layers, or one for each: --learning-rate 0.1,0.1,0.001.
+    """
+    settings = layer_settings(kind, len(layers), given)
+    require_free_output(output, overwrite)
+    bernoulli = kind == "rbm" and getattr(settings[0], "visible_units", None) == "bernoulli"
+    prepared = prepare(
+        data,
+        target=target,
+        scaling=scaling,
+        seed=split_seed,
+        test_fraction=test_fraction,
+        unit_interval=bernoulli,
+    )
+    result = run_stack(
+        prepared,
+        layers,
+        settings,
+        output=str(output),
+        overwrite=overwrite,
+        seed=seed,
+        device=device,
+        command=command_line(),
+    )
+    losses = ", ".join(f"{loss:.4g}" for loss in result["losses"])
+    sizes = "-".join(map(str, result["layers"]))
+    report_result(
+        result,
+        [f"{output}: {sizes} {kind} stack, last losses {losses}, {result['seconds']:.1f} s"],
+        as_json,
+    )

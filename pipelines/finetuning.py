@@ -1,0 +1,136 @@
+"""The `finetune` run: a stack and labelled data in, a fine-tuned network out."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import checkpoints
+from pipelines.preparation import PreparedData
+from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
+from pipelines.provenance import machine, versions
+from pretrain import Finetuning, Stack, unroll
+from pretrain.device import resolve_device
+from pretrain.exceptions import DataError
+from pretrain.network import Network
+from pretrain.random_streams import RandomStreams
+from pretrain.scaling import Scaling
+from pretrain.settings import FinetuneSettings, to_dict
+
+INTO = {"classification": "classifier", "regression": "regressor", "reconstruction": "autoencoder"}
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Labels as a network learns them: class indices and their names, or standardised targets."""
+
+    task: str
+    n_outputs: int
+    classes: np.ndarray | None
+    scaling: Scaling
+
+    @classmethod
+    def of(cls, y: np.ndarray, task: str) -> "Targets":
+        """Learn the classes or the scaling from the training labels `y`, (n_samples,)."""
+        if task == "classification":
+            classes = np.unique(y)
+            return cls(task, len(classes), classes, Scaling.none())
+        return cls(task, 1, None, Scaling.fit("standard", y.reshape(-1, 1)))
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """(n_samples,) labels -> int64 class indices, or float32 (n_samples, 1) scaled targets."""
+        if self.classes is None:
+            return self.scaling.apply(y.reshape(-1, 1))
+        unknown = np.setdiff1d(y, self.classes)
+        if len(unknown):
+            raise DataError(f"The labels {unknown[:5].tolist()} do not occur among the training labels.")
+        return np.searchsorted(self.classes, y)
+
+    def attach(self, network: Network) -> Network:
+        """Put the classes or the scaling of the targets onto the network."""
+        network.classes, network.target_scaling = self.classes, self.scaling
+        return network
+
+
+def run_finetune(
+    stack: Stack,
+    prepared: PreparedData,
+    settings: FinetuneSettings,
+    *,
+    task: str,
+    dropout: float,
+    input_dropout: float,
+    output: str,
+    overwrite: bool,
+    seed: int,
+    device: str,
+    command: str,
+    pretraining: dict[str, Any],
+) -> dict[str, Any]:
+    """Unroll, fine-tune, save, and return what the command reports.
+
+    `pretraining` is the provenance of the stack; the network's file holds it, so that a result can be followed
+    back to the raw data.
+    """
+    started = time.perf_counter()
+    network, y, validation = _unrolled(stack, prepared, task, dropout, input_dropout, seed)
+    run = Finetuning(
+        network,
+        prepared.train_rows(),
+        y,
+        settings,
+        seed=seed,
+        device=device,
+        validation=validation,
+        progress_seconds=PROGRESS_SECONDS,
+    )
+    with TrainingProgress() as progress:
+        history = list(progress.follow(run))
+    seconds = time.perf_counter() - started
+    provenance = {
+        "command": command,
+        "data": prepared.describe(),
+        "split": prepared.split.to_dict(),
+        "settings": {**to_dict(settings), "dropout": dropout, "input_dropout": input_dropout},
+        "seed": seed,
+        "seconds": seconds,
+        "versions": versions(),
+        "machine": machine(resolve_device(device)),
+        "pretraining": pretraining,
+    }
+    checkpoints.save(network.cpu(), output, overwrite=overwrite, history=history, provenance=provenance)
+    last = history[-1] if history else {}
+    return {
+        "output": output,
+        "task": task,
+        "n_train": len(prepared.split.train),
+        "n_parameters": network.n_parameters,
+        "epochs": len(history),
+        "loss": last.get("loss"),
+        **{name: last[name] for name in ("validation_error", "validation_loss") if name in last},
+        "seconds": seconds,
+    }
+
+
+def _unrolled(
+    stack: Stack, prepared: PreparedData, task: str, dropout: float, input_dropout: float, seed: int
+) -> tuple[Network, np.ndarray | None, tuple[Any, np.ndarray | None] | None]:
+    has_validation = len(prepared.split.validation) > 0
+    validation_rows = prepared.validation_rows() if has_validation else None
+    if task == "reconstruction":
+        network = unroll(stack, "autoencoder", dropout=dropout, input_dropout=input_dropout)
+        return network, None, (validation_rows, None) if has_validation else None
+    targets = Targets.of(prepared.train_labels(), task)
+    network = unroll(
+        stack,
+        INTO[task],
+        n_outputs=targets.n_outputs,
+        dropout=dropout,
+        input_dropout=input_dropout,
+        generator=RandomStreams(seed).generator("head"),
+    )
+    validation = None
+    if has_validation:
+        validation = (validation_rows, targets.encode(prepared.labels()[prepared.split.validation]))
+    return targets.attach(network), targets.encode(prepared.train_labels()), validation

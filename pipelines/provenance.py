@@ -1,0 +1,41 @@
+"""Where a result comes from: the command, the versions and the machine."""
+
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+import torch
+
+PACKAGES = ("pretrain", "torch", "numpy", "scipy", "scikit-learn", "h5py")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+            found[package] = "not installed"
+    return found
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Processor, threads and accelerator of this machine."""
+    return {
+        "processor": _processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "n_cores": os.cpu_count(),
+        "n_threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor()
