@@ -1,5 +1,5 @@
 # Two commands do everything on a machine with Python 3.11, pip and make: `make demo` and `make test`.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 

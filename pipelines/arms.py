@@ -43,14 +43,22 @@ class Arm:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that decides what the arm does, JSON-able."""
+        network: dict[str, Any] = {"dropout": self.dropout, "input_dropout": self.input_dropout}
+        if self.scratch_kind is not None:
+            baseline = BASELINES[self.scratch_kind]
+            network |= {
+                "kind": self.scratch_kind,
+                "activation": baseline.activation,
+                "initialisation": baseline.initialisation,
+                **baseline.options,
+            }
         return {
             "summary": self.summary,
             "pretrained": self.pretrained,
             "settings": {
                 "pretraining": None if self.layer is None else to_dict(self.layer),
+                "network": network,
                 "finetuning": to_dict(self.finetune),
-                "dropout": self.dropout,
-                "input_dropout": self.input_dropout,
             },
         }
 

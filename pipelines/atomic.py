@@ -18,6 +18,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         try:
+            os.fchmod(handle, 0o666 & ~_umask())  # mkstemp's file is for its owner alone
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
@@ -28,3 +29,9 @@ def write_text(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise DataError(f"{path} could not be written: {error.strerror}.") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # there is no way to read it but to set it
+    os.umask(mask)
+    return mask

@@ -164,8 +164,7 @@ class Comparison:
         }
         write_text(self.output / "records.json", json.dumps(results))
         write_text(self.output / "records.csv", _as_csv(records))
-        is_image = self.prepared.dataset.image_shape is not None
-        filters = {arm.name: self._filters(arm) for arm in self.arms} if is_image else {}
+        filters = {arm.name: self._filters(arm) for arm in self.arms}
         write_report(results, filters, self.output / "report.html")
         return results
 

@@ -79,7 +79,15 @@ def add_legend(figure: Figure, styles: Mapping[str, Mapping[str, Any]]) -> None:
         return
     names = [arm[:LONGEST_NAME] for arm in styles]
     width, height = figure.get_size_inches()
-    n_columns = max(1, min(len(names), int(width / (0.6 + 0.068 * max(len(name) for name in names)))))
-    figure.set_size_inches(width, height + 0.19 * math.ceil(len(names) / n_columns))
+    fitting = max(1, int(width / (0.6 + 0.068 * max(len(name) for name in names))))
+    n_rows = math.ceil(len(names) / fitting)
+    figure.set_size_inches(width, height + 0.19 * n_rows)
     handles = [Line2D([], [], **style) for style in styles.values()]
-    figure.legend(handles, names, loc="outside lower center", ncols=n_columns, handlelength=2.6, columnspacing=1.2)
+    figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=math.ceil(len(names) / n_rows),
+        handlelength=2.6,
+        columnspacing=1.2,
+    )

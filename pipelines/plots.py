@@ -137,15 +137,15 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], overwrite: bool = 
 def to_svg(figure: Figure) -> str:
     """Render a figure as an SVG element for a page; the same figure gives the same text.
 
-    Ids carry a prefix made of the content, so that several figures fit on one page. Text stays text.
+    Ids carry a prefix made of the content and the label, so that several figures fit on one page. Text stays text.
     """
     svg = _render(figure, "svg").decode()
     svg = svg[svg.index("<svg") :].strip()
+    label = html.escape(str(figure.get_label()) or "Figure")
     # matplotlib's style element would rule every element of the page.
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, count=1, flags=re.DOTALL)
-    prefix = f"f{hashlib.sha256(svg.encode()).hexdigest()[:10]}-"
+    prefix = f"f{hashlib.sha256((svg + label).encode()).hexdigest()[:10]}-"
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
-    label = html.escape(str(figure.get_label()) or "Figure")
     style = "stroke-linejoin: round; stroke-linecap: butt"
     return svg.replace("<svg", f'<svg role="img" aria-label="{label}" style="{style}"', 1)
 

@@ -7,18 +7,15 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("pretrain", "torch", "numpy", "scipy", "scikit-learn", "h5py")
+from pretrain import __version__
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-            found[package] = "not installed"
-    return found
+    found = {"python": platform.python_version(), "pretrain": __version__}
+    return found | {package: metadata.version(package) for package in PACKAGES}
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -144,6 +144,8 @@ def _curve_figures(records: Sequence[Mapping[str, Any]], rows: Sequence[SummaryR
             if labels == largest:
                 caption += " Pretraining losses of different kinds of layers are not on one scale."
             figures = curves_figures(histories)
+            for figure in figures:
+                figure.set_label(f"At {budgets[labels]} labels: {figure.get_label()}")
             illustrations.append(Illustration(caption, svgs=tuple(_svg(figure) for figure in figures)))
     return illustrations
 

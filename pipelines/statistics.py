@@ -133,8 +133,8 @@ def verdict(rows: Sequence[SummaryRow], *, task: str = "classification") -> list
 def format_table(rows: Sequence[SummaryRow], *, task: str = "classification") -> list[list[str]]:
     """The summary as text: the column heads, then one line of cells a row; "—" where there is nothing to say."""
     measure = measure_of(task)
-    head = ["labels", "arm", f"{measure.axis}, mean ± std", "seeds", "against the best from-scratch arm"]
-    lines = [[*head, "seconds (of which pretraining)", "parameters"]]
+    head = ["labels", "arm", f"{measure.axis} ± std", "seeds", "vs best from scratch"]
+    lines = [[*head, "seconds (pretraining)", "parameters"]]
     for row in rows:
         lines.append(
             [

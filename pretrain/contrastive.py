@@ -36,6 +36,10 @@ class ContrastiveDivergence:
     ----------
     rbm : RBM
     n_gibbs_steps : int
+    sample_reconstruction : bool
+        Whether the last reconstruction is sampled as well. Its probabilities have less noise and are what the
+        papers use, but then E[dW] and E[dc] are not zero at the true parameters, only E[db] is; with samples all
+        three are, and tend to the gradient of the log-likelihood as k grows.
     generator : torch.Generator
         On the device of the RBM; draws the states.
     dtype : torch.dtype
@@ -49,11 +53,13 @@ class ContrastiveDivergence:
         rbm: "RBM",
         *,
         n_gibbs_steps: int,
+        sample_reconstruction: bool = False,
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.module = rbm
         self.n_gibbs_steps = n_gibbs_steps
+        self.sample_reconstruction = sample_reconstruction
         self.generator = generator
         self.dtype = dtype
         self._hidden_sampler = BernoulliSampler(generator)
@@ -111,7 +117,7 @@ class ContrastiveDivergence:
             rbm.hidden_units.sample(self._h[source], sampler=self._hidden_sampler, out=self._states)
             total_input = torch.addmm(self._b, self._states, self._w, out=self._v[chain])
             mean = rbm.visible_units.mean_(total_input)
-            if step < self.n_gibbs_steps - 1:
+            if step < self.n_gibbs_steps - 1 or self.sample_reconstruction:
                 sample = rbm.visible_units.sample(mean, sampler=self._visible_sampler, out=self._visible_states)
                 mean.copy_(sample)
             self._hidden_mean(chain)

@@ -1,5 +1,8 @@
 """Where to compute and in which arithmetic: policy, decided once a run."""
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 from pretrain._validation import require_choice
@@ -9,6 +12,8 @@ from pretrain.settings import PRECISIONS
 DEVICES = ("auto", "cpu", "cuda")
 # Below this many weights the conversions cost more than the faster products save (measured at batch 100).
 BFLOAT16_MIN_WEIGHTS = 100_000
+# Weights times rows of a step that one thread does at least as fast as two (measured).
+ONE_THREAD_MAX_WORK = 4_000_000
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -44,6 +49,27 @@ def resolve_precision(precision: str, device: torch.device, n_weights: int) -> t
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
     fast = n_weights >= BFLOAT16_MIN_WEIGHTS and _multiplies_bfloat16(device)
     return torch.bfloat16 if fast else torch.float32
+
+
+@contextlib.contextmanager
+def limited_threads(work: int) -> Iterator[None]:
+    """Compute small steps on one CPU thread, and give torch its threads back afterwards.
+
+    Threads that share a step of some tens of microseconds spend it waiting for each other, and a hundred times as
+    long where another process has one of the cores.
+
+    Parameters
+    ----------
+    work : int
+        Weights times rows of a step; the choice depends on it alone, so results stay the same to the bit.
+    """
+    threads = torch.get_num_threads()
+    if work < ONE_THREAD_MAX_WORK:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pretrain.batches import Batch, BatchSource
+from pretrain.device import limited_threads
 from pretrain.exceptions import DivergenceError, SettingsError
 from pretrain.optimization import make_optimizer, make_scheduler, momentum_at, set_momentum
 from pretrain.settings import TrainingSettings
@@ -98,6 +99,8 @@ class TrainingRun:
         self.validation, self.progress_seconds = validation, progress_seconds
         self.optimizer = make_optimizer(learner.parameter_groups(), settings)
         self.scheduler = make_scheduler(self.optimizer, settings, batches.n_batches)
+        weights = sum(p.numel() for group in self.optimizer.param_groups for p in group["params"])
+        self._work = weights * batches.batch_size
         self.history: list[Record] = []
         self.best: dict[str, Any] | None = None
         self.stopped = False
@@ -121,6 +124,10 @@ class TrainingRun:
     def __next__(self) -> Record:
         if self.finished:
             raise StopIteration
+        with limited_threads(self._work):
+            return self._train()
+
+    def _train(self) -> Record:
         started = reported = time.perf_counter()
         if self._next_batch == 0:
             self.batches.shuffle()

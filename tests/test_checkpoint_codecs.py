@@ -49,6 +49,10 @@ def test_history_comes_back_exactly(tmp_path: Path) -> None:
     assert found == RECORDS
     for record, stored in zip(found, RECORDS, strict=True):
         assert all(same(record[key], value) for key, value in stored.items())
+    columns = encode_history(RECORDS).groups["columns"].datasets
+    assert {key: columns[key].dtype.str for key in ("epoch", "done", "loss", "layer", "stage", "seed")} == {
+        "epoch": "<i8", "done": "<i8", "loss": "<f8", "layer": "<i8", "stage": "|S8", "seed": "|S19",
+    }  # fmt: skip
     assert list(found[0]) == list(RECORDS[0])  # printed in the order in which it was given
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -137,7 +138,9 @@ def _print(results: dict[str, Any], output: Path, as_json: bool) -> None:
 
 
 def _table(cells: Sequence[Sequence[str]]) -> Table:
-    table = Table(*cells[0])
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in cells[0]:
+        table.add_column(name, justify="left" if name == "arm" else "right")
     for row in cells[1:]:
         table.add_row(*row)
     return table

@@ -184,8 +184,7 @@ class SDAEEstimator(PretrainedEstimator):
     corruption_level : float, default=0.25
         Share of masked inputs, or standard deviation of the noise.
     tied : bool, default=True
-    activation : str, default="sigmoid"
-        Of the hidden units: "sigmoid", "tanh", "relu", "leaky_relu", "softplus" or "identity".
+    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "softplus", "identity"}, default="sigmoid"
     pretrain_epochs : int or "auto", default="auto"
         Epochs a layer; "auto" is 10 on large data, more on small (see `pretrain.budget`).
     pretrain_learning_rate : float, default=1e-3
