@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, root_mean_squared_error
 
 from pretrain import Stack
+from pretrain.device import resolve_device
 from pretrain.exceptions import DataError
 from pretrain.network import Network
 
@@ -19,13 +20,19 @@ UNITS = {
 
 def task_of_model(model: Any) -> str:
     """ "classification", "regression" or "reconstruction": what the model can be tested on."""
-    if isinstance(model, Stack):
-        return "reconstruction"
-    if isinstance(model, Network):
-        return model.architecture.task
-    if hasattr(model, "network_"):
-        return model.network_.architecture.task
-    return "reconstruction"
+    module = network_or_stack(model)
+    return module.architecture.task if isinstance(module, Network) else "reconstruction"
+
+
+def on_device(model: Any, device: str) -> Any:
+    """The model, moved to the device that "auto", "cpu" or "cuda" stands for."""
+    network_or_stack(model).to(resolve_device(device))
+    return model
+
+
+def network_or_stack(model: Any) -> Network | Stack:
+    """The torch module inside a Stack, a Network or a fitted estimator."""
+    return getattr(model, "network_", None) or getattr(model, "stack_", None) or model
 
 
 def evaluate(model: Any, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
@@ -66,7 +73,9 @@ def evaluate(model: Any, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
 
 
 def _require_known_labels(model: Any, y: np.ndarray) -> None:
-    classes = model.classes if isinstance(model, Network) else model.classes_
+    module = network_or_stack(model)
+    assert isinstance(module, Network)
+    classes = module.classes
     if classes is None:
         return
     if np.asarray(classes).dtype.kind != y.dtype.kind or not np.isin(y, classes).any():
@@ -82,10 +91,7 @@ def _examples(labels: np.ndarray) -> str:
 
 def _reconstruction_error(model: Any, X: np.ndarray) -> float:
     # In the scaled space, where 1.0 is the full range of a pixel: the papers' unit.
-    if isinstance(model, Network):
-        scaling, rebuilt = model.scaling, model.predict(X)
-    else:
-        stack = model if isinstance(model, Stack) else model.stack_
-        scaling, rebuilt = stack.scaling, stack.inverse_transform(stack.transform(X))
-    difference = scaling.apply(X).astype(np.float64) - scaling.apply(rebuilt)
+    module = network_or_stack(model)
+    rebuilt = module.predict(X) if isinstance(module, Network) else module.inverse_transform(module.transform(X))
+    difference = module.scaling.apply(X).astype(np.float64) - module.scaling.apply(rebuilt)
     return float(np.square(difference).sum(axis=1).mean())

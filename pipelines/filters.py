@@ -6,17 +6,15 @@ from typing import Any
 import numpy as np
 
 import checkpoints
+from pipelines.evaluation import network_or_stack
 from pretrain import Stack
-from pretrain.network import Network
 
 
 def first_layer_weight(model: Any) -> np.ndarray:
     """(n_hidden, n_visible): the first layer's weights of a stack, a network or a fitted estimator."""
-    inner = getattr(model, "network_", None) or getattr(model, "stack_", None) or model
-    if isinstance(inner, Stack):
-        return inner.layers[0].weight.numpy(force=True)
-    assert isinstance(inner, Network)
-    return inner.hidden[0].linear.weight.numpy(force=True)
+    module = network_or_stack(model)
+    first = module.layers[0].weight if isinstance(module, Stack) else module.hidden[0].linear.weight
+    return first.numpy(force=True)
 
 
 def image_shape(file: str | Path) -> tuple[int, ...] | None:

@@ -9,7 +9,7 @@ import numpy as np
 import checkpoints
 from pipelines.preparation import PreparedData
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
-from pipelines.provenance import machine, versions
+from pipelines.provenance import origin
 from pretrain import Finetuning, Stack, unroll
 from pretrain.device import resolve_device
 from pretrain.exceptions import DataError
@@ -89,14 +89,10 @@ def run_finetune(
         history = list(progress.follow(run))
     seconds = time.perf_counter() - started
     provenance = {
-        "command": command,
+        **origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)),
         "data": prepared.describe(),
         "split": prepared.split.to_dict(),
         "settings": {**to_dict(settings), "dropout": dropout, "input_dropout": input_dropout},
-        "seed": seed,
-        "seconds": seconds,
-        "versions": versions(),
-        "machine": machine(resolve_device(device)),
         "pretraining": pretraining,
     }
     checkpoints.save(network.cpu(), output, overwrite=overwrite, history=history, provenance=provenance)

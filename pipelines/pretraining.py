@@ -9,7 +9,7 @@ import torch
 import checkpoints
 from pipelines.preparation import PreparedData
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
-from pipelines.provenance import machine, versions
+from pipelines.provenance import origin
 from pretrain import GreedyPretraining, Stack
 from pretrain.device import resolve_device
 from pretrain.settings import LayerSettings, to_dict
@@ -61,14 +61,10 @@ def run_stack(
     seconds = time.perf_counter() - started
     given = settings if isinstance(settings, Sequence) else [settings] * len(stack.layers)
     provenance = {
-        "command": command,
+        **origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)),
         "data": prepared.describe(),
         "split": prepared.split.to_dict(),
         "settings": {"hidden_layer_sizes": list(stack.hidden_layer_sizes), "layers": [to_dict(s) for s in given]},
-        "seed": seed,
-        "seconds": seconds,
-        "versions": versions(),
-        "machine": machine(resolve_device(device)),
     }
     checkpoints.save(stack.cpu(), output, overwrite=overwrite, history=history, provenance=provenance)
     return {

@@ -1,5 +1,6 @@
 """Where a result comes from: the command, the versions and the machine."""
 
+import datetime
 import os
 import platform
 from importlib import metadata
@@ -10,6 +11,18 @@ import torch
 from pretrain import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
+
+
+def origin(*, command: str, seed: int, seconds: float, device: torch.device) -> dict[str, Any]:
+    """What every file of a run says of how it was made: command, seed, time, versions, machine."""
+    return {
+        "command": command,
+        "seed": seed,
+        "seconds": seconds,
+        "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "machine": machine(device),
+    }
 
 
 def versions() -> dict[str, str]:

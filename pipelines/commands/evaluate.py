@@ -5,9 +5,9 @@ from typing import Any
 import click
 
 import checkpoints
-from pipelines.commands.options import json_option, report_result
+from pipelines.commands.options import device_option, json_option, report_result
 from pipelines.evaluation import evaluate as evaluate_model
-from pipelines.evaluation import task_of_model
+from pipelines.evaluation import on_device, task_of_model
 from pipelines.preparation import PreparedData, prepare_as_before, require_features, same_data
 from pretrain.exceptions import DataError
 from pretrain.scaling import Scaling
@@ -18,8 +18,9 @@ from pretrain.scaling import Scaling
 @click.argument("data")
 @click.option("--target", help="Name of the label column of a csv file.")
 @click.option("--rows", type=click.Choice(("test", "all")), default="test", show_default=True, help="Rows of DATA.")
+@device_option
 @json_option
-def evaluate(model_file: str, data: str, target: str | None, rows: str, as_json: bool) -> None:
+def evaluate(model_file: str, data: str, target: str | None, rows: str, device: str, as_json: bool) -> None:
     """Test the model in MODEL on DATA.
 
     On the data that it was trained on, the test rows are those set aside then. Other data are tested on their
@@ -29,7 +30,8 @@ def evaluate(model_file: str, data: str, target: str | None, rows: str, as_json:
     record = checkpoints.describe(model_file).get("provenance") or {}
     prepared = prepare_as_before(data, record, Scaling.none(), target=target)
     require_features(prepared, _n_features(model), model_file)
-    result = evaluate_model(model, *_rows(prepared, record, rows, task_of_model(model), model_file))
+    X, y = _rows(prepared, record, rows, task_of_model(model), model_file)
+    result = evaluate_model(on_device(model, device), X, y)
     line = f"test error {result['test_error']:.4g} ({result['unit']}) on {result['n_test']} rows"
     report_result(result, [f"{line}, {result['seconds']:.2f} s"], as_json)
 

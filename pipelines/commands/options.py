@@ -177,11 +177,17 @@ def run_options(command: F) -> F:
     """--seed, --device, --json."""
     for decorator in (
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the run."),
-        click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True),
+        device_option,
         json_option,
     ):
         command = decorator(command)
     return command
+
+
+def device_option(command: F) -> F:
+    """--device."""
+    text = "auto: a GPU where torch finds one."
+    return click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help=text)(command)
 
 
 def json_option(command: F) -> F:

@@ -1,0 +1,169 @@
+"""The source of batches: every kind of rows gives the same batches."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from pretrain.batches import BatchSource, as_dense_tensor
+from pretrain.exceptions import DataError
+
+N_ROWS, N_FEATURES, BATCH = 23, 5, 7
+CPU = torch.device("cpu")
+
+
+def integers(dtype=np.float32):
+    return np.random.default_rng(0).integers(0, 9, size=(N_ROWS, N_FEATURES)).astype(dtype)
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+def memory_map(tmp_path, mode):
+    np.save(tmp_path / "rows.npy", integers())
+    return np.load(tmp_path / "rows.npy", mmap_mode=mode)
+
+
+def wide(dtype=np.float32):
+    padded = np.zeros((N_ROWS, 2 * N_FEATURES), dtype=dtype)
+    padded[:, ::2] = integers()
+    return padded[:, ::2]
+
+
+DTYPES = (
+    "float16",
+    "float32",
+    "float64",
+    "longdouble",
+    ">f4",
+    ">f8",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int64",
+    "uint64",
+    "bool",
+)
+SOURCES = {
+    **{dtype: lambda tmp, dtype=dtype: integers(dtype) for dtype in DTYPES if dtype != "bool"},
+    "read-only": lambda tmp: read_only(integers()),
+    "read-only memory map": lambda tmp: memory_map(tmp, "r"),
+    "copy-on-write memory map": lambda tmp: memory_map(tmp, "c"),
+    "Fortran order": lambda tmp: np.asfortranarray(integers()),
+    "negative strides": lambda tmp: integers()[::-1].copy()[::-1],
+    "reversed columns": lambda tmp: integers(np.float64)[:, ::-1].copy()[:, ::-1],
+    "every other column": lambda tmp: wide(),
+    "tensor": lambda tmp: torch.from_numpy(integers()),
+    "double tensor": lambda tmp: torch.from_numpy(integers(np.float64)),
+    "byte tensor": lambda tmp: torch.from_numpy(integers(np.uint8)),
+    "tensor with a gradient": lambda tmp: torch.from_numpy(integers()).requires_grad_(),
+    "csr": lambda tmp: sparse.csr_matrix(integers()),
+    "csr array of integers": lambda tmp: sparse.csr_array(integers(np.int32)),
+    "csc": lambda tmp: sparse.csc_matrix(integers(np.float64)),
+    "coo": lambda tmp: sparse.coo_matrix(integers()),
+    "lil": lambda tmp: sparse.lil_matrix(integers()),
+}
+
+
+def source_of(X, y=None, *, seed=3, batch_size=BATCH):
+    generator = torch.Generator().manual_seed(seed)
+    return BatchSource(X, y, batch_size=batch_size, generator=generator, device=CPU)
+
+
+def epoch(source):
+    source.shuffle()
+    return [(b.X.clone(), None if b.y is None else b.y.clone()) for b in map(source.batch, range(source.n_batches))]
+
+
+def as_bytes(X):
+    if sparse.issparse(X):
+        return X.toarray().tobytes()
+    return np.asarray(X.detach() if isinstance(X, torch.Tensor) else X).tobytes()
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_gives_the_same_batches(name, tmp_path):
+    X = SOURCES[name](tmp_path)
+    before = as_bytes(X)
+    expected, source = source_of(integers()), source_of(X)
+    for _ in range(2):
+        for (ours, _), (reference, _) in zip(epoch(source), epoch(expected), strict=True):
+            assert ours.dtype == torch.float32
+            assert not ours.requires_grad
+            assert torch.equal(ours, reference)
+    assert as_bytes(X) == before
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_dense_tensor_of_rows(name, tmp_path):
+    X = SOURCES[name](tmp_path)
+    X = X.tocsr() if sparse.issparse(X) else X
+    for dtype in (torch.float32, torch.float64):
+        rows = as_dense_tensor(X[2:7], dtype)
+        assert rows.dtype == dtype
+        assert torch.equal(rows.detach(), torch.from_numpy(integers()[2:7]).to(dtype))
+
+
+def test_boolean_rows():
+    X = integers() > 4
+    (first, _) = epoch(source_of(X))[0]
+    assert torch.equal(first, epoch(source_of(X.astype(np.float32)))[0][0])
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 23, 100])
+def test_each_row_once_an_epoch_and_a_short_last_batch(batch_size, seed):
+    X = np.arange(N_ROWS, dtype=np.float64)[:, None]
+    y = torch.arange(N_ROWS)
+    source = source_of(X, y, seed=seed, batch_size=batch_size)
+    orders = []
+    for _ in range(2):
+        batches = epoch(source)
+        lengths = [len(rows) for rows, _ in batches]
+        assert sum(lengths) == N_ROWS
+        assert set(lengths[:-1]) <= {min(batch_size, N_ROWS)}
+        orders.append(torch.cat([rows[:, 0] for rows, _ in batches]).tolist())
+        assert sorted(orders[-1]) == list(range(N_ROWS))
+        assert torch.cat([labels for _, labels in batches]).tolist() == orders[-1]
+    assert orders[0] != orders[1]
+    assert len(batches) == source.n_batches == -(-N_ROWS // min(batch_size, N_ROWS))
+
+
+def test_labels_are_left_alone(seed):
+    y = torch.arange(N_ROWS)
+    epoch(source_of(integers(), y, seed=seed))
+    assert torch.equal(y, torch.arange(N_ROWS))
+
+
+def test_the_seed_decides_the_order(seed):
+    first = torch.cat([rows for rows, _ in epoch(source_of(integers(), seed=seed))])
+    assert torch.equal(first, torch.cat([rows for rows, _ in epoch(source_of(integers(), seed=seed))]))
+    assert not torch.equal(first, torch.cat([rows for rows, _ in epoch(source_of(integers(), seed=seed + 5))]))
+
+
+def test_resumed_in_the_middle_of_an_epoch(seed):
+    source = source_of(integers(), seed=seed)
+    source.shuffle()
+    source.batch(0)
+    state = source.state_dict()
+    expected = [source.batch(k).X.clone() for k in (1, 2, 3)] + [rows for rows, _ in epoch(source)]
+    fresh = source_of(integers(), seed=99)
+    fresh.load_state_dict(state)
+    found = [fresh.batch(k).X.clone() for k in (1, 2, 3)] + [rows for rows, _ in epoch(fresh)]
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        (np.zeros((0, 5)), None, r"must have shape \(n_samples, n_features\) with rows; got \(0, 5\)"),
+        (np.zeros(5), None, r"got \(5,\)"),
+        (np.zeros((5, 3, 2)), None, r"got \(5, 3, 2\)"),
+        (np.zeros((5, 3)), torch.zeros(4), "X has 5 rows but y has 4"),
+    ],
+)
+def test_errors(X, y, message):
+    with pytest.raises(DataError, match=message):
+        source_of(X, y)
