@@ -52,6 +52,7 @@ class BackpropLearner:
         self.dtype = dtype
         self._layers: list[nn.Module] = [*network.hidden, network.head]
         self._factors = rate_factors
+        self._frozen = [layer for layer, factor in zip(self._layers, rate_factors, strict=True) if factor == 0]
         for layer, factor in zip(self._layers, rate_factors, strict=True):
             layer.requires_grad_(factor > 0)
         for module in network.modules():
@@ -84,12 +85,11 @@ class BackpropLearner:
 
     def _set_modes(self, n_rows: int) -> None:
         # Validation ends every epoch in evaluation mode; within one the modes only change for a batch of one.
-        if self.module.training and n_rows > 1:
+        if self.module.training and n_rows > 1 and not any(layer.training for layer in self._frozen):
             return
         self.module.train()
-        for layer, factor in zip(self._layers, self._factors, strict=True):
-            if factor == 0:
-                layer.eval()
+        for layer in self._frozen:
+            layer.eval()
         if n_rows == 1:  # one row has no variance: batch norm takes its running statistics
             for module in self.module.modules():
                 if isinstance(module, nn.BatchNorm1d):

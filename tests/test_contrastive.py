@@ -176,8 +176,7 @@ def test_long_chains_tend_to_the_log_likelihood_gradient(visible_units, hidden_u
     for k in (1, 5, 100):
         estimate = monte_carlo(rbm, v, k, seed, sampled=True)
         distances.append(sum(np.abs(mean - true).sum() for (mean, _), true in zip(estimate, slope, strict=True)))
-    print(distances)
-    assert distances[0] > 1.5 * distances[1] > 1.5 * distances[2]
+    assert distances[0] > 5 * distances[2]
     for (mean, error), true in zip(estimate, slope, strict=True):
         assert (np.abs(mean - true) < 5 * error).all()
 

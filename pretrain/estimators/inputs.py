@@ -1,6 +1,8 @@
 """What every estimator does with its inputs: check them, choose a scaling, draw a seed."""
 
+import dataclasses
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from sklearn.utils.validation import validate_data
 from pretrain._validation import require_choice
 from pretrain.exceptions import SettingsError
 from pretrain.scaling import Scaling, in_unit_interval
+from pretrain.settings import TrainingSettings
 
 SCALINGS = ("auto", "none", "minmax", "standard")
 
@@ -16,6 +19,37 @@ SCALINGS = ("auto", "none", "minmax", "standard")
 def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> np.ndarray:
     """Rows as a real matrix (n_samples, n_features), checked by scikit-learn; the type of numbers is kept."""
     return validate_data(estimator, X, reset=reset, dtype="numeric")
+
+
+def require_verbose(estimator: Any) -> None:
+    """Raise SettingsError unless `estimator.verbose` is True, False or an integer, as scikit-learn's own have it."""
+    if not isinstance(estimator.verbose, numbers.Integral | np.bool_):
+        owner = type(estimator).__name__
+        raise SettingsError(f"verbose of {owner} must be True, False or an integer; got {estimator.verbose!r}.")
+
+
+def training_settings(
+    estimator: Any, parameters: Mapping[str, str], defaults: TrainingSettings | None = None, **values: Any
+) -> TrainingSettings:
+    """TrainingSettings from parameters of an estimator; an illegal value is reported by the parameter's name.
+
+    Parameters
+    ----------
+    parameters : mapping of str to str
+        The estimator's parameter for each field that it fills.
+    defaults : TrainingSettings or None
+        What the other fields are.
+    values : Any
+        Further fields.
+    """
+    given = {field: getattr(estimator, name) for field, name in parameters.items()}
+    try:
+        return dataclasses.replace(defaults or TrainingSettings(), **given, **values)
+    except SettingsError as error:
+        field, _, said = str(error).partition(" of TrainingSettings ")
+        if field not in parameters:
+            raise
+        raise SettingsError(f"{parameters[field]} of {type(estimator).__name__} {said}") from error
 
 
 def initial_momentum(momentum: Any) -> float | None:

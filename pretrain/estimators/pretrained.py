@@ -5,13 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.estimators.inputs import initial_momentum
+from pretrain.estimators.inputs import initial_momentum, training_settings
 from pretrain.estimators.supervised import NetworkClassifier, NetworkRegressor, SupervisedEstimator
 from pretrain.network import Network, unroll
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
-from pretrain.settings import AutoencoderSettings, LayerSettings, RBMSettings, TrainingSettings
+from pretrain.settings import AutoencoderSettings, LayerSettings, RBMSettings
 from pretrain.stack import GreedyPretraining
+
+# Fields of TrainingSettings and the parameters that fill them in pretraining.
+PRETRAINING_PARAMETERS = {
+    "epochs": "pretrain_epochs",
+    "batch_size": "pretrain_batch_size",
+    "learning_rate": "pretrain_learning_rate",
+    "precision": "precision",
+}
+RBM_PARAMETERS = {**PRETRAINING_PARAMETERS, "momentum": "pretrain_momentum", "weight_decay": "pretrain_weight_decay"}
+AUTOENCODER_PARAMETERS = {**PRETRAINING_PARAMETERS, "optimizer": "pretrain_solver"}
 
 
 class PretrainedEstimator(SupervisedEstimator):
@@ -162,14 +172,8 @@ class DBNEstimator(PretrainedEstimator):
         return RBMSettings(
             visible_units=self.visible_units,
             n_gibbs_steps=self.n_gibbs_steps,
-            training=TrainingSettings(
-                epochs=self.pretrain_epochs,
-                batch_size=self.pretrain_batch_size,
-                learning_rate=self.pretrain_learning_rate,
-                momentum=self.pretrain_momentum,
-                initial_momentum=initial_momentum(self.pretrain_momentum),
-                weight_decay=self.pretrain_weight_decay,
-                precision=self.precision,
+            training=training_settings(
+                self, RBM_PARAMETERS, initial_momentum=initial_momentum(self.pretrain_momentum)
             ),
         )
 
@@ -274,13 +278,7 @@ class SDAEEstimator(PretrainedEstimator):
             corruption_level=self.corruption_level,
             tied=self.tied,
             activation=self.activation,
-            training=TrainingSettings(
-                epochs=self.pretrain_epochs,
-                batch_size=self.pretrain_batch_size,
-                optimizer=self.pretrain_solver,
-                learning_rate=self.pretrain_learning_rate,
-                precision=self.precision,
-            ),
+            training=training_settings(self, AUTOENCODER_PARAMETERS),
         )
 
 

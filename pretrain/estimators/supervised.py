@@ -10,18 +10,40 @@ from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pretrain._validation import require_number
-from pretrain.estimators.inputs import check_rows, choose_scaling, like_input, seed_from
+from pretrain._validation import require_flag, require_number
+from pretrain.estimators.inputs import (
+    check_rows,
+    choose_scaling,
+    like_input,
+    require_verbose,
+    seed_from,
+    training_settings,
+)
 from pretrain.exceptions import DataError
 from pretrain.finetuning import Finetuning
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
-from pretrain.settings import FinetuneSettings, TrainingSettings
+from pretrain.settings import FinetuneSettings
 from pretrain.training import Record
 
 UNLABELLED = -1
 SIGNED_CLASSES = (-1, 1)  # a common way to write two classes; one class and unlabelled rows could not be learned
+# Fields of TrainingSettings and the parameters that fill them.
+FINETUNING_PARAMETERS = {
+    "epochs": "max_iter",
+    "batch_size": "batch_size",
+    "optimizer": "solver",
+    "learning_rate": "learning_rate_init",
+    "schedule": "schedule",
+    "momentum": "momentum",
+    "weight_decay": "alpha",
+    "max_norm": "max_norm",
+    "early_stopping": "early_stopping",
+    "n_iter_no_change": "n_iter_no_change",
+    "tol": "tol",
+    "precision": "precision",
+}
 FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_")
 
 
@@ -76,6 +98,7 @@ class SupervisedEstimator(BaseEstimator):
         -------
         self
         """
+        self._check_parameters()
         settings = self._finetune_settings()
         warm = self.warm_start and hasattr(self, "network_")
         X, y = self._check_training_data(X, y, reset=not warm)
@@ -111,8 +134,19 @@ class SupervisedEstimator(BaseEstimator):
             self._note(record)
             self.n_iter_ += record["stage"] == self.stage
 
+    def _check_parameters(self) -> None:
+        # What no settings check, or only when pretraining is over.
+        owner = type(self).__name__
+        require_flag(owner, "warm_start", self.warm_start)
+        require_verbose(self)
+        require_number(owner, "validation_fraction", self.validation_fraction, at_least=0, below=1)
+        if self.early_stopping:
+            require_number(owner, "validation_fraction", self.validation_fraction, above=0, below=1)
+        for name in ("dropout", "input_dropout"):
+            if getattr(self, name) is not None:
+                require_number(owner, name, getattr(self, name), at_least=0, below=1)
+
     def _hold_out(self, X: np.ndarray, targets: np.ndarray, seed: int) -> list[np.ndarray]:
-        require_number(type(self).__name__, "validation_fraction", self.validation_fraction, above=0, below=1)
         stratify = targets if self.task == "classification" else None
         return train_test_split(
             X,
@@ -125,20 +159,7 @@ class SupervisedEstimator(BaseEstimator):
     def _finetune_settings(self) -> FinetuneSettings:
         return FinetuneSettings(
             head_epochs=getattr(self, "head_epochs", 0),
-            training=TrainingSettings(
-                epochs=self.max_iter,
-                batch_size=self.batch_size,
-                optimizer=self.solver,
-                learning_rate=self.learning_rate_init,
-                schedule=self.schedule,
-                momentum=self.momentum,
-                weight_decay=self.alpha,
-                max_norm=self.max_norm,
-                early_stopping=self.early_stopping,
-                n_iter_no_change=self.n_iter_no_change,
-                tol=self.tol,
-                precision=self.precision,
-            ),
+            training=training_settings(self, FINETUNING_PARAMETERS),
         )
 
     def _note(self, record: Record) -> None:

@@ -10,12 +10,28 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from pretrain._validation import require_choice, require_number
-from pretrain.estimators.inputs import check_rows, choose_scaling, initial_momentum, like_input, seed_from
+from pretrain.estimators.inputs import (
+    check_rows,
+    choose_scaling,
+    initial_momentum,
+    like_input,
+    require_verbose,
+    seed_from,
+    training_settings,
+)
 from pretrain.exceptions import DataError
-from pretrain.settings import LAYER_SETTINGS, LayerSettings, RBMSettings, TrainingSettings
+from pretrain.settings import LAYER_SETTINGS, LayerSettings, RBMSettings
 from pretrain.stack import GreedyPretraining
 from pretrain.training import Record
 
+# Fields of TrainingSettings and the parameters that fill them.
+LAYER_PARAMETERS = {"epochs": "n_iter", "batch_size": "batch_size", "precision": "precision"}
+RBM_PARAMETERS = {
+    **LAYER_PARAMETERS,
+    "learning_rate": "learning_rate",
+    "momentum": "momentum",
+    "weight_decay": "weight_decay",
+}
 FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_")
 
 
@@ -35,6 +51,7 @@ class StackEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Pretrain on the rows of X, (n_samples, n_features); y is ignored."""
+        require_verbose(self)
         settings = self._layer_settings()
         X = check_rows(self, X, reset=True)
         scaling = choose_scaling(self, X)
@@ -191,15 +208,7 @@ class RBMTransformer(StackEstimator):
             visible_units=self.visible_units,
             hidden_units=self.hidden_units,
             n_gibbs_steps=self.n_gibbs_steps,
-            training=TrainingSettings(
-                epochs=self.n_iter,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                momentum=self.momentum,
-                initial_momentum=initial_momentum(self.momentum),
-                weight_decay=self.weight_decay,
-                precision=self.precision,
-            ),
+            training=training_settings(self, RBM_PARAMETERS, initial_momentum=initial_momentum(self.momentum)),
         )
 
 
@@ -255,10 +264,9 @@ class StackTransformer(StackEstimator):
     def _layer_settings(self) -> LayerSettings:
         require_choice("StackTransformer", "kind", self.kind, LAYER_SETTINGS)
         settings = LAYER_SETTINGS[self.kind]()
-        values = {"epochs": self.n_iter, "batch_size": self.batch_size, "precision": self.precision}
-        if self.learning_rate is not None:
-            values["learning_rate"] = self.learning_rate
-        return dataclasses.replace(settings, training=dataclasses.replace(settings.training, **values))
+        given = {} if self.learning_rate is None else {"learning_rate": "learning_rate"}
+        training = training_settings(self, {**LAYER_PARAMETERS, **given}, settings.training)
+        return dataclasses.replace(settings, training=training)
 
 
 def _line(record: Record) -> str:

@@ -1,0 +1,65 @@
+"""Small stacks of every kind of layer, with distinct prime dimensions."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from pretrain.activations import ACTIVATIONS
+from pretrain.autoencoder import Autoencoder
+from pretrain.rbm import RBM
+from pretrain.settings import AutoencoderSettings, RBMSettings, TrainingSettings
+from pretrain.stack import GreedyPretraining, Stack
+
+SIZES = (13, 7, 5, 3)
+BINARY, LINEAR = {"hidden_units": "bernoulli"}, {"hidden_units": "gaussian"}
+
+# Name: one (class, options) for each layer. The visible units of a layer are what the layer below has as hidden units.
+KINDS = {
+    "binary RBMs": [(RBM, {})] * 3,
+    "Gaussian data": [(RBM, {"visible_units": "gaussian"}), (RBM, {}), (RBM, {})],
+    "linear code": [(RBM, {}), (RBM, {}), (RBM, LINEAR)],
+    "linear in the middle": [(RBM, LINEAR), (RBM, {"visible_units": "gaussian"}), (RBM, {})],
+    "one RBM": [(RBM, {})],
+    "one Gaussian RBM": [(RBM, {"visible_units": "gaussian", **LINEAR})],
+    **{
+        f"{activation}, {loss}, {'tied' if tied else 'untied'}": [
+            (Autoencoder, {"activation": activation, "reconstruction_loss": loss, "tied": tied})
+        ]
+        * 2
+        for activation in ACTIVATIONS
+        for loss, tied in (("cross_entropy", True), ("squared_error", False))
+    },
+    "an RBM under autoencoders": [(RBM, {}), (Autoencoder, {"tied": False}), (Autoencoder, {"activation": "tanh"})],
+}
+
+
+def make_stack(kind, seed=0, sizes=SIZES, scaling=None):
+    """A stack whose weights and biases are all drawn."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = [
+        cls(below, above, **options)
+        for (cls, options), below, above in zip(KINDS[kind], sizes, sizes[1:], strict=False)
+    ]
+    stack = Stack(layers, scaling)
+    for parameter in stack.parameters():
+        nn.init.normal_(parameter, std=0.5, generator=generator)
+    return stack
+
+
+def rows(seed=0, n=11, n_features=SIZES[0]):
+    return np.random.default_rng(seed).random((n, n_features)).astype(np.float32)
+
+
+def quick(kind="rbm", *, epochs=2, **options):
+    """Settings of a layer that train for a moment; options of the loop and of the layer alike."""
+    cls = RBMSettings if kind == "rbm" else AutoencoderSettings
+    own = {name: value for name, value in options.items() if name in cls.__dataclass_fields__}
+    loop = {name: value for name, value in options.items() if name not in own}
+    training = TrainingSettings(**{"epochs": epochs, "batch_size": 7, "learning_rate": 0.05, "momentum": 0.5, **loop})
+    return cls(**own, training=training)
+
+
+def pretrained(X, sizes, settings, seed=0, **options):
+    """The run, finished, and its records."""
+    run = GreedyPretraining(X, sizes, settings, seed=seed, device="cpu", **options)
+    return run, list(run)

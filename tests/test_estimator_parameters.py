@@ -1,0 +1,212 @@
+"""Each parameter of each estimator does something, and an illegal value is refused by its name."""
+
+import functools
+import io
+import re
+from contextlib import redirect_stdout
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+import pretrain.estimators
+from pretrain.exceptions import SettingsError
+
+NAMES = pretrain.estimators.__all__
+N_ROWS, N_FEATURES = 61, 7
+_rng = np.random.default_rng(0)
+X = _rng.uniform(0.1, 0.9, size=(N_ROWS, N_FEATURES))
+LABELS = (X[:, 0] > X[:, 1]).astype(int) + (X[:, 2] > 0.5)
+TARGETS = X @ _rng.normal(size=(N_FEATURES, 2))
+
+SHAPE = {"hidden_layer_sizes": (5, 3), "random_state": 0}
+SUPERVISED = {**SHAPE, "max_iter": 3, "batch_size": 13, "learning_rate_init": 0.01}
+PRETRAINED = {**SUPERVISED, "pretrain_epochs": 2, "pretrain_batch_size": 17}
+BASE = {
+    "RBMTransformer": {"n_components": 5, "n_iter": 2, "batch_size": 17, "random_state": 0},
+    "StackTransformer": {**SHAPE, "n_iter": 2, "batch_size": 17},
+    **{name: PRETRAINED for name in ("DBNClassifier", "DBNRegressor", "SDAEClassifier", "SDAERegressor")},
+    **{name: SUPERVISED for name in ("ScratchClassifier", "ScratchRegressor")},
+}
+
+# Parameter -> (another value, what else must be set for it to matter).
+SGD = {"solver": "sgd", "learning_rate_init": 0.1}
+STOPPING = {"early_stopping": True, "tol": 1e6, "n_iter_no_change": 1}
+LONG_RAMP = {"pretrain_epochs": 6}  # momentum is 0.5 in the first five epochs whatever its final value
+EFFECTS = {
+    "hidden_layer_sizes": ((5, 2), {}),
+    "n_components": (3, {}),
+    "visible_units": ("gaussian", {}),
+    "hidden_units": ("gaussian", {}),
+    "n_gibbs_steps": (2, {}),
+    "corruption": ("gaussian", {}),
+    "corruption_level": (0.5, {}),
+    "tied": (False, {}),
+    "activation": ("tanh", {}),
+    "kind": ("sigmoid", {}),
+    "pretrain_epochs": (1, {}),
+    "pretrain_learning_rate": (0.01, {}),
+    "pretrain_batch_size": (29, {}),
+    "pretrain_momentum": (0.6, LONG_RAMP),
+    "pretrain_weight_decay": (0.1, {}),
+    "pretrain_solver": ("sgd", {}),
+    "head_epochs": (1, {}),
+    "solver": ("rmsprop", {}),
+    "learning_rate_init": (0.1, {}),
+    "learning_rate": (0.01, {}),
+    "schedule": ("constant", {}),
+    "momentum": (0.6, SGD),
+    "weight_decay": (0.1, {}),
+    "max_iter": (2, {}),
+    "n_iter": (1, {}),
+    "batch_size": (29, {}),
+    "alpha": (0.1, {}),
+    "max_norm": (0.1, {}),
+    "dropout": (0.4, {}),
+    "input_dropout": (0.4, {}),
+    "early_stopping": (True, {}),
+    "validation_fraction": (0.3, {"early_stopping": True}),
+    "n_iter_no_change": (2, STOPPING),
+    "tol": (0.0, {**STOPPING, "n_iter_no_change": 20, "max_iter": 30, "learning_rate_init": 0.1}),
+    "scaling": ("minmax", {}),
+    "warm_start": (True, {}),
+    "precision": ("bfloat16", {}),
+    "verbose": (True, {}),
+    "random_state": (1, {}),
+}
+# What differs from EFFECTS in one estimator.
+OWN_EFFECTS = {
+    ("RBMTransformer", "momentum"): (0.6, {"n_iter": 6}),
+    ("StackTransformer", "kind"): ("autoencoder", {}),
+}
+
+# Parameter -> values that are refused.
+ILLEGAL = {
+    "hidden_layer_sizes": (5, (5, 0), (5, 2.5), "57"),
+    "n_components": (0, 2.5, None),
+    "visible_units": ("softmax", None),
+    "hidden_units": ("relu",),
+    "n_gibbs_steps": (0, 1.5),
+    "corruption": ("salt", None),
+    "corruption_level": (-0.1, 1.0, "much"),
+    "tied": ("yes", 1),
+    "activation": ("sine",),
+    "kind": ("transformer", None),
+    "pretrain_epochs": (-1, 1.5, "many"),
+    "pretrain_learning_rate": (0, -1, np.nan),
+    "pretrain_batch_size": (0, "all"),
+    "pretrain_momentum": (1.0, -0.1, "heavy"),
+    "pretrain_weight_decay": (-1e-3, None),
+    "pretrain_solver": ("newton",),
+    "head_epochs": (-1, 0.5),
+    "solver": ("newton", None),
+    "learning_rate_init": (0, -1, np.inf),
+    "learning_rate": (0, "fast"),
+    "schedule": ("random",),
+    "momentum": (1.0, -0.1),
+    "weight_decay": (-1,),
+    "max_iter": (-1, 2.5, "long"),
+    "n_iter": (-1, 2.5, "long"),
+    "batch_size": (0, 2.5, "all"),
+    "alpha": (-1, None),
+    "max_norm": (0, -1),
+    "dropout": (1.0, -0.1, "half"),
+    "input_dropout": (1.0, -0.1),
+    "early_stopping": ("yes",),
+    "validation_fraction": (-0.1, 1.0, "some"),
+    "n_iter_no_change": (0, 1.5),
+    "tol": (-1,),
+    "scaling": ("log", None),
+    "warm_start": ("yes", 2),
+    "device": ("tpu", 3),
+    "precision": ("float8",),
+    "verbose": ("yes", None),
+    "random_state": (-1, 1.5, "seed"),
+}
+
+
+def defaults(name):
+    return getattr(pretrain.estimators, name)().get_params()
+
+
+PARAMETERS = [(name, parameter) for name in NAMES for parameter in defaults(name)]
+
+
+def fit(name, **changes):
+    targets = TARGETS if name.endswith("Regressor") else LABELS
+    return getattr(pretrain.estimators, name)(**{**BASE[name], **changes}).fit(X, targets)
+
+
+@functools.cache
+def outcome(name, changes):
+    """What fits leave behind: model, scaling, losses, whether they printed, and the same after a second fit."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        estimator = fit(name, **dict(changes))
+        first = state(estimator)
+        estimator.fit(X, TARGETS if name.endswith("Regressor") else LABELS)
+    return first, state(estimator), bool(printed.getvalue())
+
+
+def state(estimator):
+    model, losses = estimator.fitted_state()["model"], [record["loss"] for record in estimator.report_]
+    weights = {key: (tuple(value.shape), value.tolist()) for key, value in model.state_dict().items()}
+    return weights, losses, model.scaling.kind, model.scaling.scale.tolist()
+
+
+@pytest.mark.parametrize(("name", "parameter"), [p for p in PARAMETERS if p[1] != "device"])
+def test_each_parameter_has_an_effect(name, parameter):
+    value, others = OWN_EFFECTS.get((name, parameter), EFFECTS[parameter])
+    base = {**BASE[name], **others}
+    assert value != {**defaults(name), **base}[parameter]
+    with_it = outcome(name, tuple({**others, parameter: value}.items()))
+    assert with_it != outcome(name, tuple(others.items()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_comparison_of_outcomes_sees_no_difference_where_there_is_none(name):
+    assert outcome(name, (("device", "cpu"),)) == outcome(name, (("device", torch.device("cpu")),))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_device_has_an_effect(name):
+    if torch.cuda.is_available():
+        model = fit(name, device="cuda").fitted_state()["model"]
+        assert next(model.parameters()).device.type == "cuda"
+    else:
+        with pytest.raises(SettingsError, match="device 'cuda' was asked for, but torch finds none here"):
+            fit(name, device="cuda")
+
+
+@pytest.mark.parametrize(("name", "parameter"), PARAMETERS)
+def test_an_illegal_value_is_refused_by_the_parameters_name(name, parameter):
+    for value in ILLEGAL[parameter]:
+        got = re.escape(repr(value[-1] if isinstance(value, tuple) else value))
+        with pytest.raises(SettingsError, match=rf"^{parameter} (of [\w ]+ )?must .*; got {got}\.$"):
+            fit(name, **{parameter: value})
+
+
+@pytest.mark.parametrize("name", ["DBNClassifier", "SDAERegressor"])
+@pytest.mark.parametrize("parameter", ["dropout", "input_dropout", "validation_fraction", "solver", "max_iter"])
+def test_illegal_values_are_refused_before_anything_is_trained(name, parameter):
+    estimator = getattr(pretrain.estimators, name)(**{**BASE[name], parameter: -1})
+    with pytest.raises(SettingsError, match=parameter):
+        estimator.fit(X, TARGETS if name.endswith("Regressor") else LABELS)
+    assert not hasattr(estimator, "report_")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_clones_have_every_parameter(name):
+    cls, known = getattr(pretrain.estimators, name), defaults(name)
+    changed = {parameter: value for parameter, (value, _) in EFFECTS.items() if parameter in known}
+    estimator = cls(**changed)
+    assert estimator.get_params() == {**known, **changed}
+    assert clone(estimator).get_params() == estimator.get_params()
+    assert clone(fit(name)).get_params() == {**known, **BASE[name]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fit_leaves_the_parameters_alone(name):
+    estimator = fit(name)
+    assert estimator.get_params() == getattr(pretrain.estimators, name)(**BASE[name]).get_params()

@@ -1,0 +1,182 @@
+"""Settings: round trips through JSON, unknown names, illegal values."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from pretrain.exceptions import SettingsError
+from pretrain.settings import (
+    OPTIMIZERS,
+    AutoencoderSettings,
+    FinetuneSettings,
+    RBMSettings,
+    TrainingSettings,
+    layer_settings_from_dict,
+    settings_from_dict,
+    to_dict,
+)
+
+UNUSUAL = [
+    TrainingSettings(
+        epochs=3,
+        batch_size=17,
+        optimizer="sgd",
+        learning_rate=0.25,
+        momentum=0.5,
+        nesterov=True,
+        initial_momentum=0.1,
+        initial_momentum_epochs=2,
+        schedule="step",
+        decay=0.5,
+        decay_epochs=3,
+        weight_decay=0.1,
+        l1=0.2,
+        max_norm=3.0,
+        early_stopping=True,
+        n_iter_no_change=4,
+        tol=0.01,
+        precision="float32",
+    ),
+    RBMSettings("gaussian", "gaussian", n_gibbs_steps=5, weight_scale=0.01, training=TrainingSettings(epochs=2)),
+    AutoencoderSettings("gaussian", 1.5, tied=False, activation="relu", reconstruction_loss="squared_error"),
+    FinetuneSettings(
+        head_epochs=2, layer_learning_rates=(0.1, 0.5, 1.0), frozen_layers=(0, 1), training=TrainingSettings(l1=0.1)
+    ),
+]
+CLASSES = [TrainingSettings, RBMSettings, AutoencoderSettings, FinetuneSettings]
+
+
+@pytest.mark.parametrize("settings", [*UNUSUAL, *(cls() for cls in CLASSES)], ids=lambda s: type(s).__name__)
+def test_round_trip_through_json(settings):
+    values = json.loads(json.dumps(to_dict(settings)))
+    assert settings_from_dict(type(settings), values) == settings
+    if hasattr(settings, "kind"):
+        assert layer_settings_from_dict(values) == settings
+
+
+@pytest.mark.parametrize("settings", UNUSUAL, ids=lambda s: type(s).__name__)
+def test_the_round_trip_of_unusual_values_leaves_no_default(settings):
+    # Otherwise a field that is lost on the way would come back by its default, unseen.
+    usual = type(settings)()
+    kept = {f.name for f in dataclasses.fields(settings) if getattr(settings, f.name) == getattr(usual, f.name)}
+    assert kept <= {"optimizer", "training"}
+
+
+def test_numpy_numbers_become_plain():
+    settings = FinetuneSettings(
+        head_epochs=np.int64(2),
+        layer_learning_rates=np.array([0.5, 1.0]),
+        frozen_layers=[np.int32(0)],
+        training=TrainingSettings(epochs=np.int64(3), learning_rate=np.float32(0.5), nesterov=np.bool_(False)),
+    )
+    values = json.loads(json.dumps(to_dict(settings)))
+    assert values["head_epochs"] == 2
+    assert values["layer_learning_rates"] == [0.5, 1.0]
+    assert values["frozen_layers"] == [0]
+    assert (values["training"]["epochs"], values["training"]["nesterov"]) == (3, False)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_missing_keys_keep_their_defaults(cls):
+    assert settings_from_dict(cls, {}) == cls()
+
+
+@pytest.mark.parametrize("cls", CLASSES[1:])
+def test_missing_keys_of_training_keep_the_defaults_of_the_class(cls):
+    settings = settings_from_dict(cls, {"training": {"epochs": 3}})
+    assert settings.training == dataclasses.replace(cls().training, epochs=3)
+    assert settings.training.optimizer == cls().training.optimizer
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "message"),
+    [
+        (TrainingSettings, {"learning_rat": 1}, "TrainingSettings has no setting 'learning_rat'. Did you mean 'learnin"),
+        (RBMSettings, {"training": {"momentun": 1}}, "TrainingSettings has no setting 'momentun'. Did you mean 'momen"),
+        (RBMSettings, {"corruption": "masking"}, "RBMSettings has no setting 'corruption'"),
+        (AutoencoderSettings, {"zzz": 1}, "AutoencoderSettings has no setting 'zzz'. Its settings: corruption, "),
+        (TrainingSettings, {"kind": "rbm"}, "TrainingSettings has no setting 'kind'"),
+        (RBMSettings, {"kind": "autoencoder"}, "RBMSettings has no setting 'kind'"),
+    ],
+)
+def test_unknown_keys(cls, values, message):
+    with pytest.raises(SettingsError) as caught:
+        settings_from_dict(cls, values)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("kind", [None, "stack", ["rbm"]])
+def test_unknown_kind_of_layer(kind):
+    with pytest.raises(SettingsError, match="kind of a layer must be one of rbm, autoencoder; got"):
+        layer_settings_from_dict({"kind": kind})
+
+
+INTEGER, NUMBER = "must be an integer >= {}", "must be a finite number {}"
+ILLEGAL = [
+    *((TrainingSettings, "epochs", value, INTEGER.format(0)) for value in (-1, 1.5, True, "many", None)),
+    *((TrainingSettings, "batch_size", value, INTEGER.format(1)) for value in (0, 2.0, None)),
+    *((TrainingSettings, "optimizer", value, "must be one of sgd, adagrad, ") for value in ("adamax", None, ["sgd"])),
+    *((TrainingSettings, "learning_rate", value, NUMBER.format("> 0")) for value in (0, -1, "0.1", None)),
+    *((TrainingSettings, "learning_rate", value, NUMBER.format("> 0")) for value in (float("nan"), float("inf"))),
+    *((TrainingSettings, "momentum", value, NUMBER.format(">= 0 and < 1")) for value in (-0.1, 1)),
+    *((TrainingSettings, "nesterov", value, "must be True or False") for value in ("yes", 1, None)),
+    *((TrainingSettings, "initial_momentum", value, NUMBER.format(">= 0 and < 1")) for value in (-0.1, 1)),
+    (TrainingSettings, "initial_momentum_epochs", 0, INTEGER.format(1)),
+    (TrainingSettings, "schedule", "linear", "must be one of constant, step, exponential, inverse_time, cosine"),
+    (TrainingSettings, "decay", 0, NUMBER.format("> 0")),
+    (TrainingSettings, "decay_epochs", 0, INTEGER.format(1)),
+    (TrainingSettings, "weight_decay", -1, NUMBER.format(">= 0")),
+    (TrainingSettings, "l1", -1, NUMBER.format(">= 0")),
+    *((TrainingSettings, "max_norm", value, NUMBER.format("> 0")) for value in (0, "3")),
+    (TrainingSettings, "early_stopping", 1, "must be True or False"),
+    (TrainingSettings, "n_iter_no_change", 0, INTEGER.format(1)),
+    (TrainingSettings, "tol", -1, NUMBER.format(">= 0")),
+    (TrainingSettings, "precision", "float16", "must be one of auto, float32, bfloat16"),
+    (RBMSettings, "visible_units", "relu", "must be one of bernoulli, gaussian"),
+    (RBMSettings, "hidden_units", None, "must be one of bernoulli, gaussian"),
+    *((RBMSettings, "n_gibbs_steps", value, INTEGER.format(1)) for value in (0, 1.0)),
+    (RBMSettings, "weight_scale", -1, NUMBER.format(">= 0")),
+    (AutoencoderSettings, "corruption", "salt", "must be one of none, masking, gaussian"),
+    *((AutoencoderSettings, "corruption_level", value, NUMBER.format(">= 0 and < 1")) for value in (-0.1, 1)),
+    (AutoencoderSettings, "tied", "no", "must be True or False"),
+    (AutoencoderSettings, "activation", "swish", "must be one of sigmoid, tanh, "),
+    (AutoencoderSettings, "reconstruction_loss", "mse", "must be one of auto, cross_entropy, squared_error"),
+    (FinetuneSettings, "head_epochs", -1, INTEGER.format(0)),
+    (FinetuneSettings, "layer_learning_rates", 0.5, "must be a list or a tuple, one entry a layer"),
+    (FinetuneSettings, "layer_learning_rates", (0.5, -1), NUMBER.format(">= 0")),
+    (FinetuneSettings, "frozen_layers", 1, "must be a list or a tuple, one entry a layer"),
+    (FinetuneSettings, "frozen_layers", (-1,), INTEGER.format(0)),
+    *((cls, "training", value, "must be TrainingSettings") for cls in CLASSES[1:] for value in (None, {"epochs": 3})),
+]
+
+
+@pytest.mark.parametrize(("cls", "name", "value", "legal"), ILLEGAL)
+def test_illegal_values(cls, name, value, legal):
+    with pytest.raises(SettingsError) as caught:
+        cls(**{name: value})
+    assert str(caught.value).startswith(f"{name} of {cls.__name__} {legal}")
+    got = value[-1] if isinstance(value, tuple) else value
+    assert str(caught.value).endswith(f"; got {got!r}.")
+    assert isinstance(caught.value, ValueError)
+
+
+def test_every_field_has_an_illegal_value():
+    for cls in CLASSES:
+        assert {name for owner, name, *_ in ILLEGAL if owner is cls} == {field.name for field in dataclasses.fields(cls)}
+
+
+def test_a_legal_corruption_level_depends_on_the_noise():
+    assert AutoencoderSettings(corruption="gaussian", corruption_level=1.5).corruption_level == 1.5
+
+
+@pytest.mark.parametrize("options", [{"optimizer": name} for name in OPTIMIZERS[1:]] + [{"momentum": 0}], ids=str)
+def test_nesterov_needs_sgd_with_momentum(options):
+    with pytest.raises(SettingsError, match="nesterov of TrainingSettings needs optimizer 'sgd' with momentum > 0"):
+        TrainingSettings(nesterov=True, **options)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainingSettings().epochs = 3
