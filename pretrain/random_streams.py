@@ -62,7 +62,9 @@ def random_mask(
     """
     mask = torch.empty(shape, dtype=dtype, device=generator.device)
     if generator.device.type != "cpu":
-        return torch.lt(torch.empty_like(mask, dtype=torch.float32).uniform_(generator=generator), probability, out=mask)
+        return torch.lt(
+            torch.empty_like(mask, dtype=torch.float32).uniform_(generator=generator), probability, out=mask
+        )
     words = torch.empty((mask.numel() + 3) // 4, dtype=torch.int64)
     words.random_(-(2**63), None, generator=generator)
     thresholds = words.view(torch.int16)[: mask.numel()].view(mask.shape)

@@ -64,3 +64,11 @@ def run_of(seed=0, *, batch_size=7, learner=None, validation=None, progress_seco
 
 def weights_of(run):
     return {name: value.clone() for name, value in run.learner.module.state_dict().items()}
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def without_times(records):
+    return [{key: value for key, value in record.items() if key != "seconds"} for record in records]

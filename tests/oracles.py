@@ -46,7 +46,9 @@ def fill(layer, **arrays):
 
 def arrays_of(layer):
     """W, b, c in float64."""
-    return [getattr(layer, name).numpy(force=True).astype(float) for name in ("weight", "visible_bias", "hidden_bias")]
+    return [
+        getattr(layer, name).numpy(force=True).astype(float) for name in ("weight", "visible_bias", "hidden_bias")
+    ]
 
 
 def joint_energy(rbm, v, h):

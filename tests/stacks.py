@@ -13,7 +13,7 @@ from pretrain.stack import GreedyPretraining, Stack
 SIZES = (13, 7, 5, 3)
 BINARY, LINEAR = {"hidden_units": "bernoulli"}, {"hidden_units": "gaussian"}
 
-# Name: one (class, options) for each layer. The visible units of a layer are what the layer below has as hidden units.
+# Name: one (class, options) for each layer. Visible units are what the layer below has as hidden units.
 KINDS = {
     "binary RBMs": [(RBM, {})] * 3,
     "Gaussian data": [(RBM, {"visible_units": "gaussian"}), (RBM, {}), (RBM, {})],
@@ -63,3 +63,8 @@ def pretrained(X, sizes, settings, seed=0, **options):
     """The run, finished, and its records."""
     run = GreedyPretraining(X, sizes, settings, seed=seed, device="cpu", **options)
     return run, list(run)
+
+
+def same(one, two):
+    one, two = one.state_dict(), two.state_dict()
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)

@@ -130,7 +130,9 @@ def test_a_short_batch_is_averaged_over_its_own_rows(seed):
     layer = small_autoencoder(seed)
     learner, x = learner_of(layer), rows(seed)
     for n in (7, 2):
-        assert learner.fill_gradients(Batch(x[:n], None)).item() == pytest.approx(formula(layer, x[:n], x[:n]), rel=1e-5)
+        assert learner.fill_gradients(Batch(x[:n], None)).item() == pytest.approx(
+            formula(layer, x[:n], x[:n]), rel=1e-5
+        )
 
 
 @losses

@@ -186,7 +186,9 @@ def test_long_chains_by_probabilities_have_the_documented_limit(seed):
     v = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]], dtype=float)
     limit = exact_expected_gradient(rbm, v, 200, sampled=False)
     exact = small_rbm(seed)
-    np.testing.assert_allclose(limit[1], finite_difference(lambda: exact_nll(exact, v), exact.visible_bias), atol=1e-6)
+    np.testing.assert_allclose(
+        limit[1], finite_difference(lambda: exact_nll(exact, v), exact.visible_bias), atol=1e-6
+    )
     for (mean, error), expected in zip(monte_carlo(rbm, v, 30, seed, sampled=False), limit, strict=True):
         assert (np.abs(mean - expected) < 5 * error).all()
 

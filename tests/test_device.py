@@ -65,7 +65,9 @@ def test_a_query_that_torch_lacks_counts_as_no(monkeypatch):
 
 
 def test_unknown_precision():
-    with pytest.raises(SettingsError, match="precision of the run must be one of auto, float32, bfloat16; got 'double'"):
+    with pytest.raises(
+        SettingsError, match="precision of the run must be one of auto, float32, bfloat16; got 'double'"
+    ):
         resolve_precision("double", CPU, 1)
 
 

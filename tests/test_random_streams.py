@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from pretrain.exceptions import SettingsError
-from pretrain.random_streams import STREAM_NAMES, BernoulliSampler, RandomStreams
+from pretrain.random_streams import STREAM_NAMES, BernoulliSampler, RandomStreams, random_mask
 
 UNLIKELY = 1e-4  # p-values below are failures; seeds are fixed
 
@@ -89,7 +89,8 @@ def test_frequencies_follow_the_probabilities(generator, dtype):
 
 
 def test_certain_units_are_certain(generator):
-    p = torch.tensor([0.0, 1.0]).repeat(50_001, 1)
+    # One threshold in 2^16 is exactly zero: enough units that a unit of probability zero would meet it.
+    p = torch.tensor([0.0, 1.0]).repeat(1_000_003, 1)
     assert torch.equal(sampled(p, generator)[0], p)
 
 
@@ -135,3 +136,34 @@ def test_probabilities_are_left_alone(generator):
     kept = p.clone()
     sampled(p, generator)
     assert torch.equal(p, kept)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("p", [0.003, 0.25, 0.5, 0.9])
+def test_masks_follow_their_probability_in_every_lane(p, dtype, generator):
+    n = 40_000
+    mask = random_mask((n, 4), p, generator=generator, dtype=dtype)
+    assert mask.dtype == dtype
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+    lanes = mask.double().numpy()
+    assert np.abs(lanes.mean(axis=0) - p).max() < 5 * np.sqrt(p * (1 - p) / n)
+    correlations = np.corrcoef(lanes.T)[np.triu_indices(4, 1)]
+    assert np.abs(correlations).max() < 5 / np.sqrt(n)
+
+
+@pytest.mark.parametrize(("p", "expected"), [(0.0, 0.0), (1e-6, 0.0), (1 - 1e-6, 1.0), (1.0, 1.0)])
+def test_masks_are_rounded_to_the_resolution(p, expected, generator):
+    assert (random_mask((1_000_003,), p, generator=generator, dtype=torch.float32) == expected).all()
+
+
+@pytest.mark.parametrize("shape", [(1,), (5, 3), (2, 3, 7), (0, 3)])
+def test_masks_are_new_and_repeat_with_the_seed(shape, seed):
+    def masks():
+        generator = torch.Generator().manual_seed(seed)
+        return [random_mask(shape, 0.5, generator=generator, dtype=torch.float32) for _ in range(2)]
+
+    (one, two), again = masks(), masks()
+    assert one.shape == shape
+    assert torch.equal(one, again[0])
+    assert torch.equal(two, again[1])
+    assert one.numel() < 5 or not torch.equal(one, two)

@@ -93,8 +93,16 @@ def test_missing_keys_of_training_keep_the_defaults_of_the_class(cls):
 @pytest.mark.parametrize(
     ("cls", "values", "message"),
     [
-        (TrainingSettings, {"learning_rat": 1}, "TrainingSettings has no setting 'learning_rat'. Did you mean 'learnin"),
-        (RBMSettings, {"training": {"momentun": 1}}, "TrainingSettings has no setting 'momentun'. Did you mean 'momen"),
+        (
+            TrainingSettings,
+            {"learning_rat": 1},
+            "TrainingSettings has no setting 'learning_rat'. Did you mean 'learnin",
+        ),
+        (
+            RBMSettings,
+            {"training": {"momentun": 1}},
+            "TrainingSettings has no setting 'momentun'. Did you mean 'momen",
+        ),
         (RBMSettings, {"corruption": "masking"}, "RBMSettings has no setting 'corruption'"),
         (AutoencoderSettings, {"zzz": 1}, "AutoencoderSettings has no setting 'zzz'. Its settings: corruption, "),
         (TrainingSettings, {"kind": "rbm"}, "TrainingSettings has no setting 'kind'"),
@@ -164,7 +172,9 @@ def test_illegal_values(cls, name, value, legal):
 
 def test_every_field_has_an_illegal_value():
     for cls in CLASSES:
-        assert {name for owner, name, *_ in ILLEGAL if owner is cls} == {field.name for field in dataclasses.fields(cls)}
+        assert {name for owner, name, *_ in ILLEGAL if owner is cls} == {
+            field.name for field in dataclasses.fields(cls)
+        }
 
 
 def test_a_legal_corruption_level_depends_on_the_noise():

@@ -1,32 +1,19 @@
 """The one training loop."""
 
-import copy
-import itertools
-
 import numpy as np
 import pytest
 import torch
-from linear_problem import N_FEATURES, N_ROWS, LinearRegression, problem, run_of, weights_of
+from linear_problem import N_ROWS, LinearRegression, problem, run_of, same, weights_of, without_times
 
-from pretrain.autoencoder import Autoencoder
 from pretrain.batches import Batch, BatchSource
 from pretrain.exceptions import DivergenceError, SettingsError
 from pretrain.random_streams import RandomStreams
 from pretrain.rbm import RBM
-from pretrain.settings import SCHEDULES, AutoencoderSettings, RBMSettings, TrainingSettings
+from pretrain.settings import AutoencoderSettings, RBMSettings, TrainingSettings
 from pretrain.stack import GreedyPretraining
 from pretrain.training import TrainingRun
 
-
-def same(one, two):
-    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
-
-
-def without_times(records):
-    return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
-
-
-# Records ------------------------------------------------------------------------------------------------------------
+# Records ---
 
 
 def test_records(seed):
@@ -78,7 +65,7 @@ def test_no_progress_records_before_their_time():
     assert not any("progress" in record for record in run_of(progress_seconds=1000.0))
 
 
-# Penalties ----------------------------------------------------------------------------------------------------------
+# Penalties ---
 
 
 def one_step(seed, **settings):
@@ -102,7 +89,9 @@ def test_l1_adds_the_sign_of_the_weights_alone(seed):
 
 def test_weight_decay_pulls_the_weights_alone(seed):
     before, gradient, after, _ = one_step(seed, weight_decay=0.7)
-    torch.testing.assert_close(after["weight"], before["weight"] - 0.1 * (gradient["weight"] + 0.7 * before["weight"]))
+    torch.testing.assert_close(
+        after["weight"], before["weight"] - 0.1 * (gradient["weight"] + 0.7 * before["weight"])
+    )
     torch.testing.assert_close(after["bias"], before["bias"] - 0.1 * gradient["bias"])
 
 
@@ -140,7 +129,7 @@ def test_max_norm_holds_after_every_step(optimizer, seed):
     assert without_times(free) == without_times(unlimited)
 
 
-# L-BFGS -------------------------------------------------------------------------------------------------------------
+# L-BFGS ---
 
 
 @pytest.mark.parametrize(("weight_decay", "l1"), [(0.0, 0.0), (0.8, 0.0), (0.0, 0.05), (0.5, 0.05)])
@@ -168,7 +157,7 @@ def test_lbfgs_refuses_a_learner_with_noise():
         run_of(learner=learner, optimizer="lbfgs")
 
 
-# Early stopping -----------------------------------------------------------------------------------------------------
+# Early stopping ---
 
 
 def stopped_run(metrics, **settings):
@@ -215,7 +204,7 @@ def test_early_stopping_needs_validation():
         run_of(early_stopping=True)
 
 
-# Divergence ---------------------------------------------------------------------------------------------------------
+# Divergence ---
 
 
 def test_divergence_names_the_place_and_the_remedy():
@@ -243,78 +232,8 @@ def test_weights_that_are_not_finite_are_found_when_the_loss_is():
         list(run)
 
 
-# Interrupted and resumed --------------------------------------------------------------------------------------------
+# Every setting does something ---
 
-
-def autoencoder_run(seed, *, validation=None, progress_seconds=None, **training):
-    settings = AutoencoderSettings(
-        corruption="none", training=TrainingSettings(epochs=4, batch_size=7, learning_rate=0.05, **training)
-    )
-    layer = Autoencoder(5, 3, generator=torch.Generator().manual_seed(seed))
-    X = torch.rand(N_ROWS, 5, generator=torch.Generator().manual_seed(99))
-    streams = RandomStreams(seed)
-    device = torch.device("cpu")
-    source = BatchSource(X, batch_size=7, generator=streams.generator("batches", layer=0), device=device)
-    learner = layer.learning_rule(settings, streams=streams, layer=0, dtype=torch.float32)
-    return TrainingRun(
-        learner,
-        source,
-        settings.training,
-        stage="pretrain",
-        layer=0,
-        validation=validation,
-        progress_seconds=progress_seconds,
-    )
-
-
-RESUMED = [
-    *({"optimizer": name} for name in ("sgd", "adagrad", "rmsprop", "adam", "adamw", "lbfgs")),
-    *({"schedule": name, "decay_epochs": 1} for name in SCHEDULES),
-    {"initial_momentum": 0.5, "initial_momentum_epochs": 1},
-    {"nesterov": True, "max_norm": 0.5, "l1": 0.01, "weight_decay": 0.01},
-]
-
-
-@pytest.mark.parametrize("training", RESUMED, ids=lambda t: "-".join(map(str, next(iter(t.items())))))
-@pytest.mark.parametrize("stop_after", [2, 4, 7])
-def test_interrupted_and_resumed_equals_uninterrupted(training, stop_after, seed):
-    whole = autoencoder_run(seed, **training)
-    list(whole)
-    first = autoencoder_run(seed, progress_seconds=0.0, **training)
-    for _ in itertools.islice(first, stop_after):  # four records an epoch: in the middle, at the end, in the second
-        pass
-    state = copy.deepcopy(first.state_dict())
-    resumed = autoencoder_run(seed + 17, **training)  # other weights, another order: all of it is in the state
-    resumed.load_state_dict(state)
-    list(resumed)
-    assert same(weights_of(whole), weights_of(resumed))
-    assert without_times(whole.history) == without_times(resumed.history)
-
-
-def test_early_stopping_resumes_with_its_best_weights(seed):
-    metrics = [5.0, 1.0, 2.0, 3.0]
-
-    def scripted(start):
-        script = iter(metrics[start:])
-        return lambda: {"validation_error": next(script)}
-
-    training = {"early_stopping": True, "n_iter_no_change": 2}
-    whole = autoencoder_run(seed, validation=scripted(0), **training)
-    list(whole)
-    first = autoencoder_run(seed, validation=scripted(0), **training)
-    for _ in itertools.islice(first, 3):
-        pass
-    resumed = autoencoder_run(seed + 17, validation=scripted(3), **training)
-    resumed.load_state_dict(copy.deepcopy(first.state_dict()))
-    list(resumed)
-    assert same(weights_of(whole), weights_of(resumed))
-    assert same(weights_of(resumed), whole.best["weights"])
-    finished = autoencoder_run(seed + 17, validation=scripted(3), **training)
-    finished.load_state_dict(copy.deepcopy(whole.state_dict()))
-    assert list(finished) == []
-
-
-# Every setting does something ---------------------------------------------------------------------------------------
 
 WORSE = [3.0, 2.9, 2.95, 2.8, 2.9, 2.7, 2.9, 2.6, 2.9]
 EFFECTS = {

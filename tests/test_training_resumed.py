@@ -1,0 +1,82 @@
+"""A run that is interrupted and resumed equals one that is not, to the bit."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from linear_problem import N_ROWS, same, weights_of, without_times
+
+from pretrain.autoencoder import Autoencoder
+from pretrain.batches import BatchSource
+from pretrain.random_streams import RandomStreams
+from pretrain.settings import SCHEDULES, AutoencoderSettings, TrainingSettings
+from pretrain.training import TrainingRun
+
+
+def autoencoder_run(seed, *, validation=None, progress_seconds=None, **training):
+    settings = AutoencoderSettings(
+        corruption="none", training=TrainingSettings(epochs=4, batch_size=7, learning_rate=0.05, **training)
+    )
+    layer = Autoencoder(5, 3, generator=torch.Generator().manual_seed(seed))
+    X = torch.rand(N_ROWS, 5, generator=torch.Generator().manual_seed(99))
+    streams = RandomStreams(seed)
+    device = torch.device("cpu")
+    source = BatchSource(X, batch_size=7, generator=streams.generator("batches", layer=0), device=device)
+    learner = layer.learning_rule(settings, streams=streams, layer=0, dtype=torch.float32)
+    return TrainingRun(
+        learner,
+        source,
+        settings.training,
+        stage="pretrain",
+        layer=0,
+        validation=validation,
+        progress_seconds=progress_seconds,
+    )
+
+
+RESUMED = [
+    *({"optimizer": name} for name in ("sgd", "adagrad", "rmsprop", "adam", "adamw", "lbfgs")),
+    *({"schedule": name, "decay_epochs": 1} for name in SCHEDULES),
+    {"initial_momentum": 0.5, "initial_momentum_epochs": 1},
+    {"nesterov": True, "max_norm": 0.5, "l1": 0.01, "weight_decay": 0.01},
+]
+
+
+@pytest.mark.parametrize("training", RESUMED, ids=lambda t: "-".join(map(str, next(iter(t.items())))))
+@pytest.mark.parametrize("stop_after", [2, 4, 7])
+def test_interrupted_and_resumed_equals_uninterrupted(training, stop_after, seed):
+    whole = autoencoder_run(seed, **training)
+    list(whole)
+    first = autoencoder_run(seed, progress_seconds=0.0, **training)
+    for _ in itertools.islice(first, stop_after):  # four records an epoch: in the middle, at the end, in the second
+        pass
+    state = copy.deepcopy(first.state_dict())
+    resumed = autoencoder_run(seed + 17, **training)  # other weights, another order: all of it is in the state
+    resumed.load_state_dict(state)
+    list(resumed)
+    assert same(weights_of(whole), weights_of(resumed))
+    assert without_times(whole.history) == without_times(resumed.history)
+
+
+def test_early_stopping_resumes_with_its_best_weights(seed):
+    metrics = [5.0, 1.0, 2.0, 3.0]
+
+    def scripted(start):
+        script = iter(metrics[start:])
+        return lambda: {"validation_error": next(script)}
+
+    training = {"early_stopping": True, "n_iter_no_change": 2}
+    whole = autoencoder_run(seed, validation=scripted(0), **training)
+    list(whole)
+    first = autoencoder_run(seed, validation=scripted(0), **training)
+    for _ in itertools.islice(first, 3):
+        pass
+    resumed = autoencoder_run(seed + 17, validation=scripted(3), **training)
+    resumed.load_state_dict(copy.deepcopy(first.state_dict()))
+    list(resumed)
+    assert same(weights_of(whole), weights_of(resumed))
+    assert same(weights_of(resumed), whole.best["weights"])
+    finished = autoencoder_run(seed + 17, validation=scripted(3), **training)
+    finished.load_state_dict(copy.deepcopy(whole.state_dict()))
+    assert list(finished) == []
