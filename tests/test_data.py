@@ -94,9 +94,7 @@ def test_mnist_is_a_folder_named_by_the_environment(tmp_path: Path, monkeypatch:
     assert (dataset.name, dataset.X.shape) == ("mnist", (5, 6))
 
 
-def test_mnist_without_its_folder_says_how_to_name_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mnist_without_its_folder_says_how_to_name_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PRETRAIN_DATA", raising=False)
     refuse("mnist", "PRETRAIN_DATA is not set", "set PRETRAIN_DATA to the folder", "give as DATA the path")
     monkeypatch.setenv("PRETRAIN_DATA", str(tmp_path))
@@ -210,9 +208,7 @@ def test_damaged_idx(tmp_path: Path, content: bytes, message: str, packed: bool)
     refuse(tmp_path, name, message)
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda b: b[:-9], lambda b: b[:20] + b"\x55\x55" + b[22:], lambda b: b[4:]]
-)
+@pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:20] + b"\x55\x55" + b[22:], lambda b: b[4:]])
 def test_damaged_gzip(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     (tmp_path / (TRAIN + ".gz")).write_bytes(damage(gzip.compress(idx_bytes(X))))
     refuse(tmp_path, TRAIN + ".gz", "damaged, expected a whole gzip file")
@@ -220,9 +216,7 @@ def test_damaged_gzip(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
 
 def test_idx_files_that_do_not_fit(tmp_path: Path) -> None:
     turned = X.transpose(0, 2, 1)
-    refuse(
-        write_idx(tmp_path / "a", X=X, X_test=turned), TEST, "shape (3, 2), expected (2, 3) as in " + TRAIN
-    )
+    refuse(write_idx(tmp_path / "a", X=X, X_test=turned), TEST, "shape (3, 2), expected (2, 3) as in " + TRAIN)
     refuse(write_idx(tmp_path / "b", X=X, y=Y[:4]), "y has 4 labels for 5 rows")
     refuse(write_idx(tmp_path / "c", X_test=X), f"holds {TEST} but no train-images")
     refuse(write_idx(tmp_path / "d", X=X, y=Y, y_test=Y), "test labels need X_test too")
@@ -254,9 +248,7 @@ def test_classes_come_in_sorted_order(tmp_path: Path) -> None:
     for label in "gbhaecfd":
         (tmp_path / label).mkdir()
         for name in "31":
-            Image.fromarray(np.full((2, 3), ord(label) + int(name), np.uint8)).save(
-                tmp_path / label / f"{name}.png"
-            )
+            Image.fromarray(np.full((2, 3), ord(label) + int(name), np.uint8)).save(tmp_path / label / f"{name}.png")
     dataset = load_dataset(str(tmp_path))
     assert dataset.y is not None
     assert "".join(dataset.y) == "aabbccddeeffgghh"
@@ -292,9 +284,7 @@ def test_folder_without_data(tmp_path: Path) -> None:
 
 # Arrays by name: .npz and .h5
 
-WRITERS = pytest.mark.parametrize(
-    ("write", "name"), [(write_npz, "a.npz"), (write_h5, "a.h5"), (write_h5, "a.hdf5")]
-)
+WRITERS = pytest.mark.parametrize(("write", "name"), [(write_npz, "a.npz"), (write_h5, "a.h5"), (write_h5, "a.hdf5")])
 Write = Callable[..., Path]
 
 
@@ -485,9 +475,7 @@ def bunch(**changes: Any) -> SimpleNamespace:
     return SimpleNamespace(**{**fields, **changes})
 
 
-def answer_openml(
-    monkeypatch: pytest.MonkeyPatch, result: SimpleNamespace | Exception
-) -> list[dict[str, Any]]:
+def answer_openml(monkeypatch: pytest.MonkeyPatch, result: SimpleNamespace | Exception) -> list[dict[str, Any]]:
     """Stand in for the network; return the list that collects the calls."""
     calls: list[dict[str, Any]] = []
 
@@ -644,8 +632,6 @@ def test_task_of_labels(y: list[Any], task: str) -> None:
 def test_wide_csv(tmp_path: Path) -> None:
     digits = load_dataset("digits")
     table = np.tile(digits.X, (20, 12))[:, :785]
-    np.savetxt(
-        tmp_path / "t.csv", table, "%d", ",", header=",".join(f"p{i}" for i in range(768)), comments=""
-    )
+    np.savetxt(tmp_path / "t.csv", table, "%d", ",", header=",".join(f"p{i}" for i in range(768)), comments="")
     dataset = load_dataset(str(tmp_path / "t.csv"), target="p0")
     np.testing.assert_array_equal(dataset.X, table[:, 1:])

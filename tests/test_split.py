@@ -133,9 +133,7 @@ def test_remake_refuses_other_rows(y: np.ndarray, part: str) -> None:
     dataset = make_dataset(y)
     record = make_split(dataset, seed=0, validation_fraction=0.1).to_dict()
     drawn = record[f"{part}_sha256"]
-    with pytest.raises(
-        DataError, match=f"the {part} rows differ from the recorded ones: sha256 {drawn}.*feed"
-    ):
+    with pytest.raises(DataError, match=f"the {part} rows differ from the recorded ones: sha256 {drawn}.*feed"):
         remake_split(dataset, {**record, f"{part}_sha256": "feed"})
 
 
@@ -149,9 +147,7 @@ def test_remake_refuses_an_incomplete_record(y: np.ndarray) -> None:
 @pytest.mark.parametrize("setting", ["validation_fraction", "test_fraction"])
 @pytest.mark.parametrize("value", [-0.1, 1.0, 1, float("nan"), "0.1", True, None])
 def test_bad_fraction_is_refused(y: np.ndarray, setting: str, value: Any) -> None:
-    with pytest.raises(
-        DataError, match=rf"{setting} must be a number of 0 or more and below 1, got {value!r}"
-    ):
+    with pytest.raises(DataError, match=rf"{setting} must be a number of 0 or more and below 1, got {value!r}"):
         make_split(make_dataset(y), seed=0, **{setting: value})
 
 
