@@ -104,6 +104,15 @@ def test_the_encoder_sees_the_corrupted_and_the_loss_the_clean_input(kind, loss,
     assert torch.equal(x, kept)
 
 
+def test_the_gradient_is_overwritten_not_accumulated(seed):
+    layer = small_autoencoder(seed)
+    learner, batch = learner_of(layer), Batch(rows(seed), None)
+    learner.fill_gradients(batch)
+    first = [parameter.grad.clone() for parameter in layer.parameters()]
+    learner.fill_gradients(batch)
+    assert all(torch.equal(a, p.grad) for a, p in zip(first, layer.parameters(), strict=True))
+
+
 def test_noise_is_fresh_each_time(seed):
     learner = learner_of(small_autoencoder(seed), "masking", 0.5, seed)
     batch = Batch(rows(seed), None)

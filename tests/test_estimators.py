@@ -381,6 +381,13 @@ class TestWarmStart:
         with pytest.raises(ValueError, match="X has 6 features"):
             found.fit(X[:, :6], targets(name, X))
 
+    @every_supervised
+    def test_other_sizes_are_refused(self, name):
+        X = rows()
+        found = make(name, warm_start=True).fit(X, targets(name, X))
+        with pytest.raises(SettingsError, match=r"hidden_layer_sizes \(5, 3\); got \(7, 3\)"):
+            found.set_params(hidden_layer_sizes=(7, 3)).fit(X, targets(name, X))
+
 
 class TestReport:
     @every_pretrained

@@ -73,6 +73,16 @@ def test_loss_and_gradient(task, output, seed):
 
 
 @tasks
+def test_the_gradient_is_overwritten_not_accumulated(task, seed):
+    network = make_network(task, seed)
+    learner, batch = learner_of(network), as_batch(rows(seed, N_ROWS, N_FEATURES), targets(task, seed))
+    learner.fill_gradients(batch)
+    first = [parameter.grad.clone() for parameter in network.parameters()]
+    learner.fill_gradients(batch)
+    assert all(torch.equal(a, p.grad) for a, p in zip(first, network.parameters(), strict=True))
+
+
+@tasks
 def test_bfloat16_is_close_to_float32(task, seed):
     batch = as_batch(rows(seed, N_ROWS, N_FEATURES), targets(task, seed))
     found = []

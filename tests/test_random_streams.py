@@ -156,6 +156,11 @@ def test_masks_are_rounded_to_the_resolution(p, expected, generator):
     assert (random_mask((1_000_003,), p, generator=generator, dtype=torch.float32) == expected).all()
 
 
+def test_the_last_step_below_certainty_is_not_certain(generator):
+    mask = random_mask((1_000_003,), 1 - 2.0**-16, generator=generator, dtype=torch.float32)
+    assert 0 < (mask == 0).sum() < 50
+
+
 @pytest.mark.parametrize("shape", [(1,), (5, 3), (2, 3, 7), (0, 3)])
 def test_masks_are_new_and_repeat_with_the_seed(shape, seed):
     def masks():

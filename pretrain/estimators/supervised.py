@@ -19,7 +19,7 @@ from pretrain.estimators.inputs import (
     seed_from,
     training_settings,
 )
-from pretrain.exceptions import DataError
+from pretrain.exceptions import DataError, SettingsError
 from pretrain.finetuning import Finetuning
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
@@ -101,6 +101,8 @@ class SupervisedEstimator(BaseEstimator):
         self._check_parameters()
         settings = self._finetune_settings()
         warm = self.warm_start and hasattr(self, "network_")
+        if warm:
+            self._require_same_sizes()
         X, y = self._check_training_data(X, y, reset=not warm)
         targets = self._encode_targets(y, self.network_ if warm else None)
         scaling = self.network_.scaling if warm else choose_scaling(self, X)
@@ -113,6 +115,14 @@ class SupervisedEstimator(BaseEstimator):
         labelled = scaled if targets.labelled.all() else scaled[targets.labelled]
         self._finetune(labelled, targets.values, settings, self.seed_)
         return self
+
+    def _require_same_sizes(self) -> None:
+        fitted, asked = self.network_.architecture.hidden_layer_sizes, tuple(self.hidden_layer_sizes)
+        if fitted != asked:
+            raise SettingsError(
+                f"warm_start continues a network with hidden_layer_sizes {fitted}; got {asked}. Fit with "
+                "warm_start=False to begin anew."
+            )
 
     def _finetune(self, X: np.ndarray, targets: np.ndarray, settings: FinetuneSettings, seed: int) -> None:
         validation = None
