@@ -348,7 +348,7 @@ class TestWarmStart:
             y = 2 * y + 1  # goes on in the units that the network has learned
         found.fit(X, y)
         settings = found._finetune_settings()
-        wanted = found.network_.target_scaling.apply(y.reshape(-1, 1)) if name in REGRESSORS else y
+        wanted = before.target_scaling.apply(y.reshape(-1, 1)) if name in REGRESSORS else y
         list(Finetuning(before, X.astype(np.float32), wanted, settings, seed=3))
         for key, expected in before.state_dict().items():
             assert torch.equal(found.network_.state_dict()[key], expected), key
