@@ -4,9 +4,6 @@ import json
 from typing import Any
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 import checkpoints
 from pipelines.commands.options import json_option
@@ -21,12 +18,11 @@ def inspect(file: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(description))
         return
-    table = Table(title=file, show_header=False, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in flatten(description):
-        table.add_row(name, value)
-    Console().print(table)
+    rows = flatten(description)
+    width = max(len(name) for name, _ in rows)
+    # Plain lines and no table: the names are long, and lines can be searched and compared.
+    for name, value in rows:
+        click.echo(f"{name:<{width}}  {value}")
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
