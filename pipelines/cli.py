@@ -17,6 +17,8 @@ from pipelines.commands.stack import stack
 from pretrain import __version__
 from pretrain.exceptions import PretrainError
 
+INTERRUPTED = 130  # as shells have it for Ctrl-C
+
 
 class _UserError(click.ClickException):
     """A mistake of the user: one message, exit status 2, as click has it for wrong options."""
@@ -36,6 +38,11 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(
+                "Interrupted. What was finished before is kept; an unfinished output was not written.", err=True
+            )
+            raise click.exceptions.Exit(INTERRUPTED) from None
         except PretrainError as error:
             raise _UserError(str(error)) from error
 

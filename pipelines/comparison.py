@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import checkpoints
 from pipelines.arms import Arm
@@ -27,7 +28,11 @@ from pipelines.provenance import machine, versions
 from pipelines.report import write_report
 from pipelines.split import draw_labelled
 from pretrain.device import resolve_device
-from pretrain.exceptions import SettingsError
+from pretrain.exceptions import DataError, DivergenceError, SettingsError
+
+KIND = "pretrain-comparison"
+FOLDERS = ("cells", "stacks", "networks")
+FILES = ("settings.json", "records.csv", "records.json", "report.html")
 
 
 class Comparison:
@@ -74,6 +79,7 @@ class Comparison:
     def settings(self) -> dict[str, Any]:
         """What decides the numbers; a run folder belongs to one such dict."""
         return {
+            "kind": KIND,
             "hidden_layer_sizes": self.sizes,
             "arms": {arm.name: arm.to_dict() for arm in self.arms},
             "labels": self.labels,
@@ -90,23 +96,49 @@ class Comparison:
         SettingsError
             If the folder belongs to other settings, naming them, or is not a run folder at all.
         """
-        known = self.output / "settings.json"
-        if self.output.exists() and overwrite and (known.is_file() or not any(self.output.iterdir())):
-            shutil.rmtree(self.output)
-        if known.is_file():
-            self._require_same_settings(json.loads(known.read_text(encoding="utf-8")))
-        elif self.output.exists() and (not self.output.is_dir() or any(self.output.iterdir())):
+        self.prepared.raw_test_rows(), self.prepared.test_labels()  # what every cell needs at its end
+        try:
+            known = self._known_settings()
+            if known and overwrite:
+                self._clear()
+                known = {}
+            elif known:
+                self._require_same_settings(known)
+            for folder in FOLDERS:
+                (self.output / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"{self.output} cannot be a run folder: {error.strerror}.") from error
+        asked = self.settings()
+        # Arms of earlier commands stay known: their cells and stacks are still here.
+        asked["arms"] = {**known.get("arms", {}), **asked["arms"]}
+        write_text(self.output / "settings.json", json.dumps(asked, indent=1))
+
+    def _known_settings(self) -> dict[str, Any]:
+        path = self.output / "settings.json"
+        if path.is_file():
+            try:
+                known = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:
+                known = None
+            if isinstance(known, dict) and known.get("kind") == KIND:
+                return known
+        if self.output.exists() and (not self.output.is_dir() or any(self.output.iterdir())):
             raise SettingsError(f"{self.output} exists and is not the folder of a comparison; give another -o.")
-        for folder in ("cells", "stacks", "networks"):
-            (self.output / folder).mkdir(parents=True, exist_ok=True)
-        write_text(known, json.dumps(self.settings(), indent=1))
+        return {}
+
+    def _clear(self) -> None:
+        for folder in FOLDERS:
+            shutil.rmtree(self.output / folder, ignore_errors=True)
+        for name in FILES:
+            (self.output / name).unlink(missing_ok=True)
 
     def _require_same_settings(self, known: dict[str, Any]) -> None:
         asked = json.loads(json.dumps(self.settings()))
         # More arms, budgets or seeds leave finished cells valid; anything else does not.
         arms = set(known["arms"]) & set(asked["arms"])
         changed = [name for name in ("hidden_layer_sizes", "scaling", "split") if known[name] != asked[name]]
-        changed += [f"arm {name}" for name in sorted(arms) if known["arms"][name] != asked["arms"][name]]
+        for name in sorted(arms):
+            changed += [f"arm {name}: {what}" for what in _differences(known["arms"][name], asked["arms"][name])]
         if changed:
             raise SettingsError(
                 f"{self.output} belongs to a comparison with other settings (different: {', '.join(changed)}). "
@@ -116,14 +148,29 @@ class Comparison:
     def run(self, progress: TrainingProgress) -> dict[str, Any]:
         """Run the cells that are not finished; write records and report; return the results."""
         cells = [Cell(arm, budget, seed) for seed in self.seeds for arm in self.arms for budget in self.labels]
-        records = []
-        for number, cell in enumerate(cells, start=1):
-            path = self.output / "cells" / f"{cell.name}.json"
-            if not path.is_file():
-                record = self._run_cell(cell, progress, f"[{number}/{len(cells)}] {cell.name}")
-                write_text(path, json.dumps(record))
-            records.append(json.loads(path.read_text(encoding="utf-8")))
+        records: list[dict[str, Any]] = []
+        _warm_up(self.device)
+        try:
+            for number, cell in enumerate(cells, start=1):
+                records.append(self._finished_cell(cell, progress, f"[{number}/{len(cells)}] {cell.name}"))
+        except BaseException:
+            if records:  # an interrupted comparison reports what it has
+                self._write_results(records)
+            raise
         return self._write_results(records)
+
+    def _finished_cell(self, cell: Cell, progress: TrainingProgress, title: str) -> dict[str, Any]:
+        path = self.output / "cells" / f"{cell.name}.json"
+        if not path.is_file():
+            try:
+                record = self._run_cell(cell, progress, title)
+            except DivergenceError as error:
+                raise DivergenceError(f"{cell.name}: {error}") from error
+            write_text(path, json.dumps(record))
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{path} is damaged: {error}. Remove it to run this cell again.") from error
 
     def _run_cell(self, cell: Cell, progress: TrainingProgress, title: str) -> dict[str, Any]:
         rows = self._budget_rows[cell.labels, cell.seed]
@@ -164,13 +211,33 @@ class Comparison:
         }
         write_text(self.output / "records.json", json.dumps(results))
         write_text(self.output / "records.csv", _as_csv(records))
-        filters = {arm.name: self._filters(arm) for arm in self.arms}
+        filters = {arm.name: first_layer_weight(checkpoints.load(path)) for arm, path in self._networks()}
         write_report(results, filters, self.output / "report.html")
         return results
 
-    def _filters(self, arm: Arm) -> np.ndarray:
-        cell = Cell(arm, self.labels[-1], self.seeds[0])
-        return first_layer_weight(checkpoints.load(self.output / "networks" / f"{cell.name}.h5"))
+    def _networks(self) -> list[tuple[Arm, Path]]:
+        paths = [
+            (arm, self.output / "networks" / f"{Cell(arm, self.labels[-1], self.seeds[0]).name}.h5")
+            for arm in self.arms
+        ]
+        return [(arm, path) for arm, path in paths if path.is_file()]
+
+
+def _warm_up(device: torch.device) -> None:
+    # The first optimiser of a process imports hundreds of torch's modules, and a GPU makes its context: no cell
+    # should be charged for that.
+    parameter = torch.nn.Parameter(torch.zeros(1, device=device))
+    parameter.grad = torch.zeros_like(parameter)
+    torch.optim.Adam([parameter], fused=True).step()
+
+
+def _differences(known: Any, asked: Any, place: str = "") -> list[str]:
+    """Where two nested dicts differ, with both values."""
+    if isinstance(known, dict) and isinstance(asked, dict):
+        keys = [*known, *(key for key in asked if key not in known)]
+        inner = [_differences(known.get(key), asked.get(key), f"{place}.{key}" if place else key) for key in keys]
+        return [difference for found in inner for difference in found]
+    return [] if known == asked else [f"{place} was {known!r}, now {asked!r}"]
 
 
 def _as_csv(records: Sequence[dict[str, Any]]) -> str:

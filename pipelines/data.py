@@ -91,8 +91,16 @@ def list_datasets() -> list[DataForm]:
 
 
 def task_of(y: np.ndarray) -> Literal["classification", "regression"]:
-    """Say what labels `y` of shape (n_samples,) ask for: floats that are not whole mean regression."""
-    return "regression" if y.dtype.kind == "f" and bool(np.any(y != np.round(y))) else "classification"
+    """Say what labels `y` of shape (n_samples,) ask for.
+
+    Numbers that are not whole mean regression, and so do more than 20 whole numbers of which each
+    occurs fewer than 4 times on average: ages and counts are no classes that could be learned or stratified.
+    """
+    if y.dtype.kind not in "iuf":
+        return "classification"
+    whole = y.dtype.kind != "f" or bool(np.all(y == np.round(y)))
+    n_values = len(np.unique(y))
+    return "classification" if whole and (n_values <= 20 or 4 * n_values <= len(y)) else "regression"
 
 
 def load_dataset(source: str, *, target: str | None = None) -> Dataset:

@@ -78,7 +78,7 @@ def _require_known_labels(model: Any, y: np.ndarray) -> None:
     classes = module.classes
     if classes is None:
         return
-    if np.asarray(classes).dtype.kind != y.dtype.kind or not np.isin(y, classes).any():
+    if np.asarray(classes).dtype.kind != y.dtype.kind or not np.isin(y, classes).all():
         raise DataError(
             f"The labels of the data ({_examples(y)}) are not those that the model was trained on "
             f"({_examples(classes)}). Give data with the same classes."

@@ -36,6 +36,8 @@ class Targets:
         if task == "classification":
             classes = np.unique(y)
             return cls(task, len(classes), classes, Scaling.none())
+        if y.dtype.kind not in "iuf":
+            raise DataError("A regressor needs numbers as targets, but the labels are text. Give --into classifier.")
         return cls(task, 1, None, Scaling.fit("standard", y.reshape(-1, 1)))
 
     def encode(self, y: np.ndarray) -> np.ndarray:

@@ -32,7 +32,9 @@ class PreparedData:
         return self.scaling.apply(take_rows(self.dataset.X, self.split.validation))
 
     def raw_test_rows(self) -> np.ndarray:
-        """Test rows as they are in the data."""
+        """Test rows as they are in the data; DataError where there are none."""
+        if self.split.n_test == 0:
+            raise DataError(f"{self.dataset.name}: no test rows were set aside, so nothing can be tested.")
         if self.dataset.X_test is not None:
             return self.dataset.X_test
         return self.dataset.X[self.split.test]
@@ -150,7 +152,7 @@ def prepare_as_before(
             dataset,
             seed=known["seed"],
             validation_fraction=validation_fraction,
-            test_fraction=known["test_fraction"] or 0.2,
+            test_fraction=known["test_fraction"],
         )
     return PreparedData(dataset, split, scaling)
 
@@ -160,12 +162,12 @@ def same_data(record: Mapping[str, Any], dataset: Dataset) -> bool:
     return (record.get("split") or {}).get("data_sha256") == dataset.sha256
 
 
-def require_features(prepared: PreparedData, n_features: int, model: str) -> None:
+def require_features(dataset: Dataset, n_features: int, model: str) -> None:
     """DataError unless the data have the model's number of features."""
-    found = prepared.dataset.X.shape[1]
+    found = dataset.X.shape[1]
     if found != n_features:
         raise DataError(
-            f"{prepared.dataset.name}: the rows have {found} features, but {model} was trained on {n_features}. "
+            f"{dataset.name}: the rows have {found} features, but {model} was trained on {n_features}. "
             "Give data of the same kind."
         )
 

@@ -6,7 +6,7 @@ steps are chosen by the run. So a recipe can be read as the commands that it sta
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -47,7 +47,9 @@ class Recipe:
     paper: Mapping[str, Any] | None = None
     minutes: float | None = None
 
-    def commands(self, data: str, output: Path, common: Mapping[str, Any]) -> list[list[str]]:
+    def commands(
+        self, data: str, output: Path, common: Mapping[str, Any], typed: Collection[str] = ()
+    ) -> list[list[str]]:
         """The steps as arguments of the command line.
 
         Parameters
@@ -57,10 +59,14 @@ class Recipe:
             The run folder.
         common : mapping
             Options that every step that knows them gets: seed, device.
+        typed : collection of str
+            Those of them that win over a step's own.
         """
-        return [self._arguments(step, data, output, common) for step in self.steps]
+        forced = {name: common[name] for name in typed}
+        steps = [{**common, **step, **forced} for step in self.steps]
+        return [self._arguments(step, data, output) for step in steps]
 
-    def _arguments(self, step: Mapping[str, Any], data: str, output: Path, common: Mapping[str, Any]) -> list[str]:
+    def _arguments(self, step: Mapping[str, Any], data: str, output: Path) -> list[str]:
         command = step["command"]
         arguments = [command]
         if command in INPUTS:
@@ -70,9 +76,8 @@ class Recipe:
             arguments += ["--output", str(output)]
         elif command in OUTPUTS:
             arguments += ["--output", str(output / OUTPUTS[command]), "--overwrite"]
-        options = {name: value for name, value in step.items() if name != "command"}
-        if command != "evaluate":
-            options = {**options, **common}
+        unknown = ("command", "seed") if command == "evaluate" else ("command",)
+        options = {name: value for name, value in step.items() if name not in unknown}
         for name, value in options.items():
             arguments += ["--" + name.replace("_", "-"), _as_text(value)]
         return arguments
@@ -116,7 +121,15 @@ def _check(content: Mapping[str, Any], path: Path) -> None:
     if unknown or missing:
         problem = f"unknown key {unknown[0]!r}" if unknown else f"no {missing[0]!r}"
         raise SettingsError(f"{path}: {problem}; a recipe has {', '.join(KEYS)}.")
-    for step in content["steps"]:
+    for key in ("title", "description", "data"):
+        if not isinstance(content[key], str):
+            raise SettingsError(f"{path}: {key!r} must be text; got {content[key]!r}.")
+    steps, paper = content["steps"], content.get("paper", {"test_error": 0, "source": ""})
+    if not isinstance(steps, list) or not steps or not all(isinstance(step, dict) for step in steps):
+        raise SettingsError(f"{path}: steps must be one or more [[steps]] tables; got {steps!r}.")
+    if not isinstance(paper, dict) or not {"test_error", "source"} <= set(paper):
+        raise SettingsError(f"{path}: [paper] must have test_error and source; got {paper!r}.")
+    for step in steps:
         if step.get("command") not in COMMANDS:
             raise SettingsError(
                 f"{path}: a step's command must be one of {', '.join(COMMANDS)}; got {step.get('command')!r}."

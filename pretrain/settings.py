@@ -107,6 +107,11 @@ class TrainingSettings:
             require_number(owner, "initial_momentum", self.initial_momentum, at_least=0, below=1)
         if self.max_norm is not None:
             require_number(owner, "max_norm", self.max_norm, above=0)
+        if self.optimizer == "rmsprop" and self.momentum > 0 and self.initial_momentum == 0:
+            raise SettingsError(
+                f"initial_momentum of {owner} must be > 0 with optimizer 'rmsprop', whose momentum cannot begin "
+                "later; got 0."
+            )
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise SettingsError(
                 f"nesterov of {owner} needs optimizer 'sgd' with momentum > 0; got optimizer "

@@ -133,8 +133,10 @@ class Stack(nn.Module):
         """Codes of raw rows: scale, then encode. (n_samples, n_visible) -> (n_samples, n_hidden).
 
         Rows are an array, a tensor or a scipy sparse matrix. float64 rows are encoded in float64, all others in
-        float32.
+        float32. Other shapes than that raise DataError.
         """
+        if len(X.shape) != 2 or X.shape[1] != self.n_visible:
+            raise DataError(f"The stack takes rows of {self.n_visible} features; got shape {tuple(X.shape)}.")
         if not (sparse.issparse(X) and self.scaling.kind == "none"):  # else dense some thousands at a time
             X = _dense_rows(X)
             X = self.scaling.apply(X, inference_dtype(X))
@@ -215,7 +217,9 @@ class GreedyPretraining:
         progress_seconds: float | None = None,
     ) -> None:
         require_sequence("the stack", "hidden_layer_sizes", hidden_layer_sizes)
-        self.sizes = [int(_positive(size)) for size in hidden_layer_sizes]
+        for size in hidden_layer_sizes:
+            require_number("the stack", "hidden_layer_sizes", size, at_least=1, integer=True)
+        self.sizes = [int(size) for size in hidden_layer_sizes]
         if not self.sizes:
             raise SettingsError("hidden_layer_sizes must name at least one layer; got none.")
         self.settings: list[LayerSettings] = one_per_layer("the stack", "settings", settings, len(self.sizes))
@@ -287,12 +291,10 @@ class GreedyPretraining:
         )
 
 
-def _positive(size: int) -> int:
-    require_number("the stack", "hidden_layer_sizes", size, at_least=1, integer=True)
-    return size
-
-
 def _in_unit_interval(X: Any) -> bool:
     if X.shape[0] == 0:
         raise DataError("X has no rows; pretraining needs at least one.")
-    return in_unit_interval(X.tocsr().data if sparse.issparse(X) else X)
+    values = X.tocsr().data if sparse.issparse(X) else X
+    if values.shape[0] and not np.isfinite(float(values.max()) - float(values.min())):
+        raise DataError("X holds values that are NaN or infinite; fill or drop those rows before pretraining.")
+    return in_unit_interval(values)

@@ -99,8 +99,8 @@ class TrainingRun:
         self.validation, self.progress_seconds = validation, progress_seconds
         self.optimizer = make_optimizer(learner.parameter_groups(), settings)
         self.scheduler = make_scheduler(self.optimizer, settings, batches.n_batches)
-        weights = sum(p.numel() for group in self.optimizer.param_groups for p in group["params"])
-        self._work = weights * batches.batch_size
+        # Frozen layers compute too: all weights count.
+        self._work = sum(p.numel() for p in learner.module.parameters()) * batches.batch_size
         self.history: list[Record] = []
         self.best: dict[str, Any] | None = None
         self.stopped = False

@@ -622,9 +622,13 @@ def test_digest_depends_on_content_type_and_shape_and_not_on_the_file(tmp_path: 
         ([1.0, 2.0], "classification"),
         ([1.0, 2.5], "regression"),
         (["a", "b"], "classification"),
+        (np.arange(21), "regression"),  # 21 whole numbers, each once
+        (np.arange(20), "classification"),
+        (np.arange(84) % 21, "classification"),
+        (np.arange(83) % 21, "regression"),
     ],
 )
-def test_task_of_labels(y: list[Any], task: str) -> None:
+def test_task_of_labels(y: Any, task: str) -> None:
     assert task_of(np.array(y)) == task
 
 

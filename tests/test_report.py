@@ -144,7 +144,7 @@ def test_page_says_what_the_records_say(results: dict[str, Any], filters: dict[s
         assert " ".join(line) in text
     for fact in ("Abacus 9000", "2.13.0", "d1" * 32, "19, 11", results["command"], "about relu-bn", "0, 1, 2"):
         assert fact in text
-    assert "favours the from-scratch side" in text
+    assert "favours the side with more arms" in text
     assert "finetuning" in text
     assert "training.learning_rate 0.001 0.001 0.001" in text
     assert "not finished" not in text

@@ -7,10 +7,9 @@ from typing import Any
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from pipelines.arms import DEFAULT_ARMS, Arm, arms_named
+from pipelines.arms import ARMS, DEFAULT_ARMS, Arm, arms_named
 from pipelines.commands.options import (
     UNSTOPPED_OPTIONS,
     AutoOrInt,
@@ -22,6 +21,7 @@ from pipelines.commands.options import (
     run_options,
     settings_options,
     training_settings,
+    wide_console,
 )
 from pipelines.comparison import Comparison
 from pipelines.preparation import prepare
@@ -42,7 +42,11 @@ class Labels(click.ParamType):
 @click.command(epilog="Example: pretrain compare digits --arms dbn,relu --labels 50,all --seeds 3 -o runs/digits")
 @click.argument("data")
 @click.option(
-    "--arms", type=CommaList(click.STRING), default=",".join(DEFAULT_ARMS), show_default=True, help="What to compare."
+    "--arms",
+    type=CommaList(click.STRING),
+    default=",".join(DEFAULT_ARMS),
+    show_default=True,
+    help=f"Of {', '.join(ARMS)}.",
 )
 @click.option(
     "--labels",
@@ -51,7 +55,7 @@ class Labels(click.ParamType):
     show_default=True,
     help="Numbers of labelled rows; the pretrained arms see the other rows without labels.",
 )
-@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How many, from --seed up.")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many, from --seed up.")
 @click.option(
     "--layers",
     type=CommaList(click.INT),
@@ -133,7 +137,7 @@ def _print(results: dict[str, Any], output: Path, as_json: bool) -> None:
         "summary": [row.to_dict() for row in rows],
     }
     if not as_json and not is_quiet():
-        Console().print(_table(format_table(rows, task=task)))
+        wide_console().print(_table(format_table(rows, task=task)))
     report_result(result, [*sentences, f"report: {output / 'report.html'}"], as_json)
 
 

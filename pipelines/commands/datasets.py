@@ -3,10 +3,9 @@
 import json
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from pipelines.commands.options import json_option
+from pipelines.commands.options import json_option, wide_console
 from pipelines.data import list_datasets
 
 
@@ -21,4 +20,4 @@ def datasets(as_json: bool) -> None:
     table = Table("DATA", "what it is", "size")
     for form in forms:
         table.add_row(form.name, form.description, form.size)
-    Console().print(table)
+    wide_console().print(table)

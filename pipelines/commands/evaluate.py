@@ -3,12 +3,15 @@
 from typing import Any
 
 import click
+import numpy as np
 
 import checkpoints
 from pipelines.commands.options import device_option, json_option, report_result
+from pipelines.data import Dataset, load_dataset
 from pipelines.evaluation import evaluate as evaluate_model
 from pipelines.evaluation import on_device, task_of_model
-from pipelines.preparation import PreparedData, prepare_as_before, require_features, same_data
+from pipelines.preparation import PreparedData, require_features, same_data
+from pipelines.split import make_split, remake_split
 from pretrain.exceptions import DataError
 from pretrain.scaling import Scaling
 
@@ -24,14 +27,14 @@ def evaluate(model_file: str, data: str, target: str | None, rows: str, device: 
     """Test the model in MODEL on DATA.
 
     On the data that it was trained on, the test rows are those set aside then. Other data are tested on their
-    own test rows or, where they have none, with --rows all on every row.
+    own test rows or, with --rows all, on every row.
     """
     model = checkpoints.load(model_file)
     record = checkpoints.describe(model_file).get("provenance") or {}
-    prepared = prepare_as_before(data, record, Scaling.none(), target=target)
-    require_features(prepared, _n_features(model), model_file)
-    X, y = _rows(prepared, record, rows, task_of_model(model), model_file)
-    result = evaluate_model(on_device(model, device), X, y)
+    dataset = load_dataset(data, target=target)
+    require_features(dataset, _n_features(model), model_file)
+    X, y = _rows(dataset, record, rows, task_of_model(model), model_file)
+    result = {**evaluate_model(on_device(model, device), X, y), "rows": rows}
     line = f"test error {result['test_error']:.4g} ({result['unit']}) on {result['n_test']} rows"
     report_result(result, [f"{line}, {result['seconds']:.2f} s"], as_json)
 
@@ -40,13 +43,29 @@ def _n_features(model: Any) -> int:
     return model.n_visible if hasattr(model, "n_visible") else model.n_features_in_
 
 
-def _rows(prepared: PreparedData, record: dict[str, Any], rows: str, task: str, model_file: str) -> tuple[Any, Any]:
-    labelled = task != "reconstruction"
+def _rows(
+    dataset: Dataset, record: dict[str, Any], rows: str, task: str, model_file: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    known = same_data(record, dataset)
     if rows == "all":
-        return prepared.dataset.X, prepared.labels() if labelled else None
-    if not same_data(record, prepared.dataset) and prepared.split.test_source != "own":
+        if known:
+            raise DataError(f"{model_file} was trained on rows of {dataset.name}; test it with --rows test.")
+        return _all_rows(dataset, task)
+    if not known and dataset.X_test is None:
         raise DataError(
-            f"{prepared.dataset.name} are not the data that {model_file} was trained on, and they have no test rows "
-            "of their own. Give --rows all to test on every row."
+            f"{dataset.name} are not the data that {model_file} was trained on, and they have no test rows of their "
+            "own. Give --rows all to test on every row."
         )
-    return prepared.raw_test_rows(), prepared.test_labels() if labelled else None
+    split = remake_split(dataset, record["split"]) if known else make_split(dataset, seed=0)
+    prepared = PreparedData(dataset, split, Scaling.none())
+    return prepared.raw_test_rows(), None if task == "reconstruction" else prepared.test_labels()
+
+
+def _all_rows(dataset: Dataset, task: str) -> tuple[np.ndarray, np.ndarray | None]:
+    own_test = [] if dataset.X_test is None else [dataset.X_test]
+    X = np.concatenate([dataset.X, *own_test])
+    if task == "reconstruction":
+        return X, None
+    if dataset.y is None or (own_test and dataset.y_test is None):
+        raise DataError(f"{dataset.name}: there are rows without labels, so not every row can be tested.")
+    return X, np.concatenate([dataset.y, *([] if dataset.y_test is None else [dataset.y_test])])

@@ -19,8 +19,9 @@ from pipelines.commands.options import (
     training_settings,
 )
 from pipelines.finetuning import INTO, run_finetune
-from pipelines.preparation import prepare_as_before, require_features
+from pipelines.preparation import prepare_as_before, require_features, same_data
 from pretrain import Stack
+from pretrain.exceptions import SettingsError
 from pretrain.settings import FinetuneSettings
 
 TASKS = {name: task for task, name in INTO.items()}
@@ -74,14 +75,22 @@ def finetune(
     require_free_output(output, overwrite)
     stack = checkpoints.load(stack_file)
     if not isinstance(stack, Stack):
-        raise click.UsageError(f"{stack_file} holds a {type(stack).__name__}; finetune takes a stack.")
+        raise SettingsError(
+            f"{stack_file} holds a {type(stack).__name__}; finetune takes a stack, which `pretrain stack` makes."
+        )
     record = checkpoints.describe(stack_file).get("provenance") or {}
     if validation_fraction is None and settings.training.early_stopping:
         validation_fraction = 0.1
     prepared = prepare_as_before(
         data, record, stack.scaling, target=target, seed=seed, validation_fraction=validation_fraction
     )
-    require_features(prepared, stack.n_visible, stack_file)
+    require_features(prepared.dataset, stack.n_visible, stack_file)
+    if not same_data(record, prepared.dataset):
+        click.echo(
+            f"{data} is not the file that {stack_file} was pretrained on: its rows are split anew, and if they are "
+            "the same rows, test rows may have been pretrained on.",
+            err=True,
+        )
     result = run_finetune(
         stack,
         prepared,

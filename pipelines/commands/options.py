@@ -4,11 +4,13 @@ import dataclasses
 import json
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console
 
 from pretrain.activations import ACTIVATIONS
 from pretrain.device import DEVICES
@@ -148,7 +150,7 @@ def training_settings(base: TrainingSettings, given: Mapping[str, Any]) -> Train
 
 
 def data_options(command: F) -> F:
-    """--target, --scaling, --validation-fraction, --test-fraction, --split-seed."""
+    """--target, --scaling, --test-fraction, --split-seed."""
     for decorator in (
         click.option("--target", help="Name of the label column of a csv file."),
         click.option(
@@ -210,11 +212,16 @@ def output_option(what: str) -> Callable[[F], F]:
 def require_free_output(output: Path, overwrite: bool) -> None:
     """Refuse, before any work is done, an output that exists or whose folder does not."""
     if output.exists() and not overwrite:
-        raise click.UsageError(f"{output} exists. Give another -o, or --overwrite to replace it.")
+        raise SettingsError(f"{output} exists. Give another -o, or --overwrite to replace it.")
     if output.is_dir():
-        raise click.UsageError(f"{output} is a folder; -o must name a file.")
+        raise SettingsError(f"{output} is a folder; -o must name a file.")
     if not output.parent.is_dir():
-        raise click.UsageError(f"The folder {output.parent} of -o does not exist. Make it first, or give another.")
+        raise SettingsError(f"The folder {output.parent} of -o does not exist. Make it first, or give another.")
+    try:
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise SettingsError(f"Nothing can be written to the folder {output.parent}: {error.strerror}.") from error
 
 
 def report_result(result: Mapping[str, Any], lines: Sequence[str], as_json: bool) -> None:
@@ -226,6 +233,11 @@ def report_result(result: Mapping[str, Any], lines: Sequence[str], as_json: bool
     meta[RESULT] = dict(result)
     if not meta.get(QUIET):
         click.echo(json.dumps(result) if as_json else "\n".join(lines))
+
+
+def wide_console() -> Console:
+    """Standard output for tables: as wide as the terminal, and 140 columns where it is none."""
+    return Console(width=None if sys.stdout.isatty() else 140)
 
 
 def is_quiet() -> bool:

@@ -3,10 +3,9 @@
 import json
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from pipelines.commands.options import json_option
+from pipelines.commands.options import json_option, wide_console
 from pipelines.recipe import list_recipes
 
 
@@ -19,9 +18,12 @@ def recipes(as_json: bool) -> None:
         rows = [{"name": r.name, "title": r.title, "data": r.data, "paper": r.paper} for r in known]
         click.echo(json.dumps({"recipes": rows}))
         return
-    table = Table("recipe", "what it does", "data", "minutes", "published test error")
+    table = Table()
+    table.add_column("recipe", no_wrap=True)
+    for name in ("what it does", "data", "minutes", "published test error"):
+        table.add_column(name)
     for recipe in known:
         published = f"{recipe.paper['test_error']} ({recipe.paper['source']})" if recipe.paper else ""
         minutes = "" if recipe.minutes is None else f"{recipe.minutes:g}"
         table.add_row(recipe.name, recipe.title, recipe.data, minutes, published)
-    Console().print(table)
+    wide_console().print(table)

@@ -1,5 +1,6 @@
 """`pretrain run`: a recipe from its first step to its number."""
 
+import dataclasses
 import json
 import shlex
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from pipelines.commands.compare import compare
 from pipelines.commands.evaluate import evaluate
@@ -14,6 +16,7 @@ from pipelines.commands.finetune import finetune
 from pipelines.commands.options import ARGUMENTS, QUIET, RESULT, run_options
 from pipelines.commands.stack import stack
 from pipelines.recipe import Recipe, read_recipe
+from pretrain.exceptions import SettingsError
 
 STEPS = {"stack": stack, "finetune": finetune, "evaluate": evaluate, "compare": compare}
 
@@ -36,23 +39,36 @@ def run(
     """Run RECIPE (a name that `pretrain recipes` lists, or a .toml file), and print the published number too."""
     chosen = read_recipe(recipe)
     folder = output or Path("runs") / chosen.name
+    steps = chosen.commands(data or chosen.data, folder, {"seed": seed, "device": device}, typed=_typed())
+    for name, *arguments in steps:
+        STEPS[name].make_context(name, arguments)  # a wrong option is found before anything runs
     compares = any(step["command"] == "compare" for step in chosen.steps)
     if not compares:  # a comparison knows its own folder and goes on in it
         _open_folder(folder, overwrite)
     started = time.perf_counter()
     result: dict[str, Any] = {}
-    for arguments in chosen.commands(data or chosen.data, folder, {"seed": seed, "device": device}):
+    for arguments in steps:
         if compares and overwrite:
             arguments.append("--overwrite")
         click.echo(f"pretrain {shlex.join(arguments)}", err=True)
         result.update(_step(arguments, as_json))
-    _report(chosen, {**result, "seconds": time.perf_counter() - started}, as_json)
+    published = chosen if data in (None, chosen.data) else dataclasses.replace(chosen, paper=None)
+    _report(published, {**result, "seconds": time.perf_counter() - started}, as_json)
 
 
 def _open_folder(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not overwrite:
-        raise click.UsageError(f"{folder} exists. Give another --output, or --overwrite to replace its files.")
-    folder.mkdir(parents=True, exist_ok=True)
+        raise SettingsError(f"{folder} exists. Give another --output, or --overwrite to replace its files.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be a run folder: {error.strerror}.") from error
+
+
+def _typed() -> set[str]:
+    """Which of seed and device were given on the command line; they win over the recipe's own."""
+    source = click.get_current_context().get_parameter_source
+    return {name for name in ("seed", "device") if source(name) is ParameterSource.COMMANDLINE}
 
 
 def _step(arguments: list[str], as_json: bool) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from pretrain.settings import LAYER_SETTINGS
 @click.command(epilog="Example: pretrain stack digits --layers 200,200 --kind rbm --epochs 10 -o stack.h5")
 @click.argument("data")
 @click.option("--layers", type=CommaList(click.INT), required=True, help="Hidden units of each layer, bottom first.")
-@click.option("--kind", type=click.Choice(tuple(LAYER_SETTINGS)), default="rbm", show_default=True)
+@click.option("--kind", type=click.Choice(tuple(LAYER_SETTINGS)), default="rbm", show_default=True, help="Layers.")
 @output_option("the stack (HDF5)")
 @settings_options(UNSTOPPED_OPTIONS, per_layer=True)
 @settings_options(LAYER_OPTIONS, per_layer=True)

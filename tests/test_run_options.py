@@ -1,0 +1,158 @@
+"""Every option of a run that should change its result does."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import checkpoints
+from pipelines.cli import main
+
+STACK = ("stack", "d.npz", "--layers", "7,5", "--epochs", "2")
+COMPARE = ("compare", "d.npz", "--layers", "7,5", "--epochs", "1", "--seeds", "1", "--arms", "dbn,dbn-dropout")
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    """Run `pretrain ...` in a folder with the data d.npz; it must succeed."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(7)
+    y = np.arange(60) % 3
+    np.savez("d.npz", X=rng.random((60, 6)) * 0.6 + 0.1 * y[:, None], y=y)
+
+    def run(*arguments):
+        result = CliRunner().invoke(main, list(arguments))
+        assert result.exit_code == 0, result.output
+
+    return run
+
+
+def same_weights(one, other):
+    a, b = (checkpoints.load(path).state_dict() for path in (one, other))
+    return a.keys() == b.keys() and all((a[name] == b[name]).all() for name in a)
+
+
+def provenance(path):
+    return checkpoints.describe(path)["provenance"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--head-epochs", "1"),
+        ("--dropout", "0.5"),
+        ("--input-dropout", "0.3"),
+        ("--layer-learning-rates", "0.1,0.5,1"),
+        ("--frozen-layers", "0"),
+        ("--batch-size", "7"),
+        ("--learning-rate", "0.02"),
+        ("--optimizer", "sgd"),
+        ("--weight-decay", "0.1"),
+        ("--schedule", "constant"),
+        ("--epochs", "3"),
+    ],
+)
+def test_options_of_finetune_change_the_network(cli, option, value):
+    cli(*STACK, "-o", "stack.h5")
+    plain = ("finetune", "stack.h5", "d.npz", "--epochs", "2")
+    cli(*plain, "-o", "plain.h5")
+    cli(*plain, "-o", "again.h5")
+    cli(*plain, option, value, "-o", "changed.h5")
+    assert same_weights("plain.h5", "again.h5")
+    assert not same_weights("plain.h5", "changed.h5")
+
+
+def test_dropout_of_finetune_is_part_of_the_network(cli):
+    cli(*STACK, "-o", "stack.h5")
+    options = ("--dropout", "0.4", "--input-dropout", "0.3")
+    cli("finetune", "stack.h5", "d.npz", "--epochs", "1", *options, "-o", "net.h5")
+    architecture = checkpoints.load("net.h5").architecture
+    assert (architecture.dropout, architecture.input_dropout) == (0.4, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [
+        ("rbm", "--learning-rate", "0.01"),
+        ("rbm", "--n-gibbs-steps", "3"),
+        ("rbm", "--weight-decay", "0.1"),
+        ("rbm", "--weight-scale", "0.01"),
+        ("rbm", "--batch-size", "7"),
+        ("rbm", "--initial-momentum-epochs", "1"),
+        ("rbm", "--initial-momentum", "0.1"),
+        ("rbm", "--scaling", "minmax"),
+        ("rbm", "--split-seed", "1"),
+        ("rbm", "--test-fraction", "0.4"),
+        ("rbm", "--seed", "1"),
+        ("autoencoder", "--learning-rate", "0.01"),
+        ("autoencoder", "--weight-decay", "0.1"),
+        ("autoencoder", "--corruption-level", "0.5"),
+        ("autoencoder", "--corruption", "gaussian"),
+        ("autoencoder", "--activation", "tanh"),
+        ("autoencoder", "--tied", "false"),
+        ("autoencoder", "--optimizer", "sgd"),
+    ],
+)
+def test_options_of_stack_change_the_stack(cli, kind, option, value):
+    plain = (*STACK, "--kind", kind)
+    cli(*plain, "-o", "plain.h5")
+    cli(*plain, "-o", "again.h5")
+    cli(*plain, option, value, "-o", "changed.h5")
+    assert same_weights("plain.h5", "again.h5")
+    assert not same_weights("plain.h5", "changed.h5")
+
+
+def test_options_of_the_split_change_the_split(cli):
+    cli(*STACK, "-o", "plain.h5")
+    cli(*STACK, "--split-seed", "1", "-o", "seed.h5")
+    cli(*STACK, "--seed", "1", "-o", "run_seed.h5")
+    cli(*STACK, "--test-fraction", "0.4", "-o", "fraction.h5")
+    plain, seed, run_seed, fraction = (
+        provenance(f"{name}.h5")["split"] for name in ("plain", "seed", "run_seed", "fraction")
+    )
+    assert plain["test_sha256"] != seed["test_sha256"]
+    assert plain == run_seed
+    assert (plain["seed"], seed["seed"]) == (0, 1)
+    assert [(s["n_train"], s["n_test"]) for s in (plain, seed, fraction)] == [(48, 12), (48, 12), (36, 24)]
+
+
+def test_an_untied_autoencoder_has_decoder_weights_of_its_own(cli):
+    sizes = []
+    for tied in ("true", "false"):
+        cli(*STACK, "--kind", "autoencoder", "--tied", tied, "-o", f"{tied}.h5")
+        sizes.append(sum(value.numel() for value in checkpoints.load(f"{tied}.h5").state_dict().values()))
+    assert sizes[1] == sizes[0] + 6 * 7 + 7 * 5
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_pretrain_epochs_of_a_comparison(cli, tmp_path, epochs):
+    cli(*COMPARE, "--pretrain-epochs", str(epochs), "-o", "run")
+    for record in json.loads((tmp_path / "run/records.json").read_text())["records"]:
+        stages = [epoch["stage"] for epoch in record["history"]]
+        assert (stages.count("pretrain"), stages.count("finetune")) == (2 * epochs, 1)  # of two layers
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--split-seed", "1"), ("--test-fraction", "0.4"), ("--learning-rate", "0.02")]
+)
+def test_options_of_compare_change_its_networks(cli, tmp_path, option, value):
+    for name, options in (("plain", ()), ("again", ()), ("changed", (option, value))):
+        cli(*COMPARE, "--pretrain-epochs", "1", *options, "-o", name)
+    networks = [f"networks/{arm}-all-seed0.h5" for arm in ("dbn", "dbn-dropout")]
+    for network in networks:
+        assert same_weights(tmp_path / "plain" / network, tmp_path / "again" / network)
+        assert not same_weights(tmp_path / "plain" / network, tmp_path / "changed" / network)
+    splits = [json.loads((tmp_path / name / "records.json").read_text())["split"] for name in ("plain", "changed")]
+    assert (splits[0] == splits[1]) == (option == "--learning-rate")
+
+
+def test_the_dropout_arm_drops_and_its_twin_does_not(cli, tmp_path):
+    cli(*COMPARE, "--pretrain-epochs", "1", "-o", "run")
+    found = {}
+    for arm in ("dbn", "dbn-dropout"):
+        architecture = checkpoints.load(tmp_path / f"run/networks/{arm}-all-seed0.h5").architecture
+        found[arm] = (architecture.dropout, architecture.input_dropout)
+    assert found == {"dbn": (0.0, 0.0), "dbn-dropout": (0.5, 0.2)}
+    one, other = (tmp_path / f"run/networks/{arm}-all-seed0.h5" for arm in found)
+    assert not same_weights(one, other)
