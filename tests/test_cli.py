@@ -321,3 +321,67 @@ command = "evaluate"
 def test_recipes_that_cannot_be_read(cli, tmp_path, text, words):
     (tmp_path / "bad.toml").write_text(text)
     refused(cli("run", "bad.toml"), "bad.toml", *words)
+
+
+def test_every_row_only_of_data_that_the_model_has_not_seen(cli, network_file):
+    refused(cli("evaluate", "net.h5", "digits", "--rows", "all"), "--rows test")
+    X, y = load_digits(return_X_y=True)
+    np.savez("new.npz", X=X[:90], y=y[:90], X_test=X[90:100], y_test=y[90:100])
+    assert one_json(cli("evaluate", "net.h5", "new.npz", "--rows", "all", "--json"))["n_test"] == 100
+    assert one_json(cli("evaluate", "net.h5", "new.npz", "--json"))["n_test"] == 10
+    np.savez("few.npz", X=X[:3], y=y[:3])
+    assert one_json(cli("evaluate", "net.h5", "few.npz", "--rows", "all", "--json"))["n_test"] == 3
+
+
+def test_some_unknown_labels_are_refused(cli, network_file):
+    X, y = load_digits(return_X_y=True)
+    np.savez("other.npz", X=X, y=np.where(y < 5, y, y + 100))
+    refused(cli("evaluate", "net.h5", "other.npz", "--rows", "all"), "not those that the model was trained on")
+
+
+def test_other_data_is_said_to_be_split_anew(cli, stack_file):
+    X, y = load_digits(return_X_y=True)
+    np.savez("same_rows.npz", X=X[::-1], y=y[::-1])
+    result = cli("finetune", "stack.h5", "same_rows.npz", "--epochs", "1", "-o", "n.h5")
+    assert "split anew" in result.stderr
+    assert "split anew" not in cli("finetune", "stack.h5", "digits", "--epochs", "1", "-o", "m.h5").stderr
+
+
+def test_no_test_rows(cli):
+    assert cli(*STACK, "--test-fraction", "0", "-o", "s.h5").exit_code == 0
+    assert cli("finetune", "s.h5", "digits", "--early-stopping", "true", "--epochs", "1", "-o", "n.h5").exit_code == 0
+    refused(cli("evaluate", "n.h5", "digits"), "no test rows")
+
+
+def test_text_is_no_regression_target(cli, stack_file):
+    X, y = load_digits(return_X_y=True)
+    np.savez("text.npz", X=X, y=np.array(["a", "b"])[y % 2])
+    refused(cli("finetune", "stack.h5", "text.npz", "--into", "regressor", "-o", "n.h5"), "text")
+
+
+def test_the_published_number_belongs_to_the_recipe_s_data(cli, tmp_path):
+    text = 'title = "t"\ndescription = "d"\ndata = "mnist"\n[paper]\ntest_error = 1.0\nsource = "x"\n'
+    (tmp_path / "r.toml").write_text(text + '[[steps]]\ncommand = "stack"\nlayers = [5]\nepochs = 1\nseed = 7\n')
+    result = one_json(cli("run", "r.toml", "--data", "digits", "-o", "out", "--json"))
+    assert result["paper"] is None
+    assert checkpoints.describe("out/stack.h5")["provenance"]["seed"] == 7
+    assert cli("run", "r.toml", "--data", "digits", "-o", "out", "--overwrite", "--seed", "3").exit_code == 0
+    assert checkpoints.describe("out/stack.h5")["provenance"]["seed"] == 3
+
+
+def test_a_wrong_option_in_a_recipe_is_found_before_the_folder_is_made(cli, tmp_path):
+    text = 'title = "t"\ndescription = "d"\ndata = "digits"\n[[steps]]\ncommand = "stack"\nlayers = [5]\n'
+    (tmp_path / "r.toml").write_text(text + 'epochs = "ten"\n')
+    assert cli("run", "r.toml", "-o", "out").exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupt_says_so(cli, monkeypatch, tmp_path):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.commands.stack.run_stack", interrupt)
+    result = cli(*STACK, "-o", "s.h5")
+    assert result.exit_code == 130
+    assert "Interrupted" in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -181,3 +181,62 @@ def test_one_run_is_the_same_as_another(tmp_path):
             results = run.run(progress)
         errors.append([(r["test_error"], [h["loss"] for h in r["history"]]) for r in results["records"]])
     assert errors[0] == errors[1]
+
+
+def test_settings_of_earlier_arms_are_remembered(cli, finished):
+    changed = [*ARGUMENTS]
+    changed[changed.index("--arms") + 1] = "sdae"
+    assert cli(*changed).exit_code == 0  # other arms in the same folder
+    result = cli(*ARGUMENTS, "--learning-rate", "0.5")
+    assert result.exit_code == 2
+    assert "learning_rate was 0.001, now 0.5" in result.stderr
+
+
+def test_a_settings_file_of_others_is_not_a_run_folder(cli, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "settings.json").write_text('{"editor.fontSize": 12}')
+    for extra in ((), ("--overwrite",)):
+        assert "not the folder of a comparison" in cli(*ARGUMENTS, *extra).stderr
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["settings.json"]
+
+
+def test_overwrite_leaves_files_of_others(cli, finished):
+    (finished / "notes.txt").write_text("mine")
+    assert cli(*ARGUMENTS, "--overwrite").exit_code == 0
+    assert (finished / "notes.txt").read_text() == "mine"
+
+
+def test_other_first_seed_in_the_same_folder(cli, finished):
+    assert cli(*ARGUMENTS, "--seed", "1").exit_code == 0
+    assert {record["seed"] for record in records(finished)} == {1, 2}
+
+
+def test_a_damaged_cell_is_named(cli, finished):
+    (finished / "cells" / "relu-20-seed1.json").write_text("{")
+    result = cli(*ARGUMENTS)
+    assert result.exit_code == 2
+    assert "relu-20-seed1.json is damaged" in result.stderr
+
+
+def test_a_stopped_comparison_reports_what_it_has(cli, tmp_path):
+    result = cli(*ARGUMENTS, "--learning-rate", "1e30", "--arms", "dbn,relu")
+    assert result.exit_code == 2
+    assert "seed0: Training diverged" in result.stderr
+
+
+@pytest.mark.parametrize("place", ["file", "file/run"])
+def test_a_run_folder_that_cannot_be_made(cli, tmp_path, place):
+    (tmp_path / "file").write_text("x")
+    arguments = [*ARGUMENTS]
+    arguments[-1] = place
+    result = cli(*arguments, "--overwrite")
+    assert result.exit_code == 2
+    assert place in result.stderr
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_no_test_rows_is_found_first(cli, tmp_path):
+    result = cli(*ARGUMENTS, "--test-fraction", "0")
+    assert result.exit_code == 2
+    assert "no test rows" in result.stderr
+    assert not (tmp_path / "run").exists()

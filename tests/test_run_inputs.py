@@ -8,10 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 import checkpoints
+import pipelines.cells
+import pipelines.finetuning
 import pipelines.preparation
 import pipelines.split
 from pipelines.cli import main
 from pipelines.data import load_dataset
+from pretrain.random_streams import RandomStreams
 
 N_ROWS, N_FEATURES, N_TEST = 60, 6, 12
 LAYERS = ("--layers", "7,5")
@@ -47,6 +50,13 @@ def rows(monkeypatch):
         return unstratified(load_dataset(name), seed=0, **settings)
 
     return rows_of
+
+
+@pytest.fixture
+def same_start(monkeypatch):
+    """The first weights of every network are those of seed 0."""
+    for module in (pipelines.cells, pipelines.finetuning):
+        monkeypatch.setattr(module, "RandomStreams", lambda seed: RandomStreams(0))
 
 
 def write(name, task="classification"):
@@ -196,6 +206,16 @@ def test_a_comparison_learns_nothing_from_test_rows(cli, rows, tmp_path):
         assert record["n_test"] == N_TEST
 
 
+def test_a_regression_s_comparison_learns_nothing_from_test_targets(cli, rows, tmp_path):
+    X, y = write("a.npz", "regression")
+    write_changed("b.npz", X, y, rows("a.npz").test)
+    for name in ("a", "b"):
+        cli("compare", f"{name}.npz", *COMPARE, "--arms", "dbn,relu", "-o", name)
+    for arm in ("dbn", "relu"):
+        file = f"networks/{arm}-all-seed0.h5"
+        assert differing(tmp_path / "a" / file, tmp_path / "b" / file) == []
+
+
 def test_a_comparison_learns_from_every_training_row(cli, rows, tmp_path):
     X, y = write("a.npz")
     X = X.copy()
@@ -221,13 +241,38 @@ def test_budgeted_labels_are_the_only_labels_of_a_comparison(cli, rows, tmp_path
     assert differing(tmp_path / "a/stacks/dbn-seed0.h5", tmp_path / "b/stacks/dbn-seed0.h5") != []
 
 
-def test_the_seed_of_fine_tuning_is_used(cli):
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_the_seed_of_fine_tuning_is_used(cli, epochs):
     write("a.npz")
     cli("stack", "a.npz", *LAYERS, "--epochs", "1", "-o", "stack.h5")
     for name, seed in (("zero", 0), ("again", 0), ("one", 1)):
-        cli("finetune", "stack.h5", "a.npz", "--epochs", "1", "--seed", seed, "-o", f"{name}.h5")
+        cli("finetune", "stack.h5", "a.npz", "--epochs", epochs, "--seed", seed, "-o", f"{name}.h5")
     assert differing("zero.h5", "again.h5") == []
-    assert any("weight" in name for name in differing("zero.h5", "one.h5"))
+    assert any("weight" in name for name in differing("zero.h5", "one.h5"))  # without epochs: the output layer
+
+
+def test_the_order_of_rows_follows_the_seed(cli, same_start, tmp_path):
+    write("a.npz")
+    cli("stack", "a.npz", *LAYERS, "--epochs", "1", "-o", "stack.h5")
+    for seed in (0, 1):
+        cli("finetune", "stack.h5", "a.npz", "--epochs", "1", "--seed", seed, "-o", f"{seed}.h5")
+        options = (*COMPARE, "--arms", "relu", "--seed", seed)
+        cli("compare", "a.npz", *options, "-o", f"run{seed}")
+    assert differing("0.h5", "1.h5") != []
+    network = "networks/relu-all-seed{}.h5"
+    assert differing(tmp_path / "run0" / network.format(0), tmp_path / "run1" / network.format(1)) != []
+
+
+def test_the_start_of_a_comparison_s_networks_follows_the_seed(cli, tmp_path):
+    write("a.npz")
+    options = (*LAYERS, "--pretrain-epochs", "1", "--epochs", "0", "--seeds", "1", "--arms", "dbn,relu")
+    for seed in (0, 1):
+        cli("compare", "a.npz", *options, "--seed", seed, "-o", f"run{seed}")
+    for arm in ("dbn", "relu"):
+        zero, one = (tmp_path / f"run{seed}/networks/{arm}-all-seed{seed}.h5" for seed in (0, 1))
+        matrices = {name for name, value in weights(zero).items() if name.endswith("weight") and value.ndim == 2}
+        assert len(matrices) == 3
+        assert matrices <= set(differing(zero, one)), arm
 
 
 def test_each_seed_of_a_comparison_trains_other_networks(cli, tmp_path):
