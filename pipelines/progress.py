@@ -21,8 +21,7 @@ class TrainingProgress:
     Where standard error is no terminal it draws nothing and passes the records on.
     """
 
-    def __init__(self, title: str = "") -> None:
-        self.title = title
+    def __init__(self) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -44,7 +43,7 @@ class TrainingProgress:
     ) -> None:
         self._progress.__exit__(kind, error, trace)
 
-    def follow(self, run: Iterator[Record], title: str | None = None, *, transient: bool = False) -> Iterator[Record]:
+    def follow(self, run: Iterator[Record], title: str = "", *, transient: bool = False) -> Iterator[Record]:
         """Pass on the epoch records of a run, drawing its progress records.
 
         Parameters
@@ -56,7 +55,7 @@ class TrainingProgress:
         for record in run:
             key = (record["stage"], record["layer"])
             if key not in tasks:
-                tasks[key] = self._add_task(self.title if title is None else title, record)
+                tasks[key] = self._add_task(title, record)
             self._move(tasks[key], record)
             if "progress" not in record:
                 yield record

@@ -21,7 +21,6 @@ class BernoulliUnits:
 
     name: ClassVar[str] = "bernoulli"
     activation: ClassVar[str] = "sigmoid"
-    value_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     def mean_(self, total_input: torch.Tensor) -> torch.Tensor:
         """Overwrite the total input with the conditional mean, sigmoid(a); return it."""
@@ -49,7 +48,6 @@ class GaussianUnits:
 
     name: ClassVar[str] = "gaussian"
     activation: ClassVar[str] = "identity"
-    value_range: ClassVar[tuple[float, float] | None] = None
 
     def mean_(self, total_input: torch.Tensor) -> torch.Tensor:
         """The conditional mean of a Gaussian unit is its total input."""

@@ -218,10 +218,24 @@ def test_a_damaged_cell_is_named(cli, finished):
     assert "relu-20-seed1.json is damaged" in result.stderr
 
 
-def test_a_stopped_comparison_reports_what_it_has(cli, tmp_path):
+def test_divergence_names_the_cell(cli):
     result = cli(*ARGUMENTS, "--learning-rate", "1e30", "--arms", "dbn,relu")
     assert result.exit_code == 2
-    assert "seed0: Training diverged" in result.stderr
+    assert "dbn-20-seed0: Training diverged" in result.stderr
+
+
+def test_a_stopped_comparison_reports_what_it_has(cli, monkeypatch):
+    train = Comparison._run_cell
+
+    def stop_at_the_third(self, cell, progress, title):
+        if title.startswith("[3/"):
+            raise KeyboardInterrupt
+        return train(self, cell, progress, title)
+
+    monkeypatch.setattr(Comparison, "_run_cell", stop_at_the_third)
+    assert cli(*ARGUMENTS).exit_code == 130
+    assert len(records(Path("run"))) == 2
+    assert "dbn" in (Path("run") / "report.html").read_text()
 
 
 @pytest.mark.parametrize("place", ["file", "file/run"])
