@@ -5,8 +5,10 @@ tensor of a layer is which dataset.
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import torch
 
 from checkpoints import format as spec
 from checkpoints.requirements import (
@@ -23,10 +25,11 @@ from checkpoints.tree import Group, new_object
 from pretrain._validation import require_choice, require_number
 from pretrain.activations import ACTIVATIONS
 from pretrain.autoencoder import OUTPUT_ACTIVATIONS, Autoencoder
+from pretrain.column_groups import group_names, parse_groups
 from pretrain.exceptions import CheckpointError
 from pretrain.rbm import RBM
 from pretrain.stack import Stack
-from pretrain.units import UNIT_TYPES
+from pretrain.unit_types import UNIT_TYPES, require_units
 
 KIND, VERSION = "stack", 1
 LAYERS, SCALING = "layers", "scaling"
@@ -45,8 +48,8 @@ class LayerCodec:
         Makes an empty layer from its settings.
     fields : dict of str to types
         The settings besides the sizes, each with its JSON type.
-    choices : dict of str to names
-        The legal values of settings that are names.
+    check : callable
+        Raises SettingsError unless the settings fit each other.
     config : callable
         The settings of a layer, besides its sizes.
     """
@@ -55,7 +58,7 @@ class LayerCodec:
     version: int
     make: Callable[..., Any]
     fields: Mapping[str, tuple[type, ...]]
-    choices: Mapping[str, Collection[str]]
+    check: Callable[[Mapping[str, Any]], None]
     config: Callable[[Any], dict[str, Any]]
 
     def layout(self, config: Mapping[str, Any]) -> Layout:
@@ -68,6 +71,8 @@ class LayerCodec:
         }
         if not config.get("tied", True):
             layout["decoder_weight"] = ArraySpec((n_visible, n_hidden))
+        if "gaussian_learned" in group_names(config.get("visible_units", "")):
+            layout["visible_log_variance"] = ArraySpec((n_visible,))
         return layout
 
     def tensors(self, layer: Any) -> Tensors:
@@ -75,7 +80,24 @@ class LayerCodec:
         tensors = {name: getattr(layer, name) for name in ("weight", "visible_bias", "hidden_bias")}
         if getattr(layer, "untied_weight", None) is not None:
             tensors["decoder_weight"] = layer.untied_weight
+        learned = layer.visible_units.log_variances() if isinstance(layer, RBM) else []
+        if learned:  # one entry a column, 0 for those whose variance is not learned
+            tensors["visible_log_variance"] = torch.zeros_like(layer.visible_bias, requires_grad=False)
+            for columns, log_variance in learned:
+                tensors["visible_log_variance"][columns] = log_variance.detach()
         return tensors
+
+
+def _check_units(config: Mapping[str, Any]) -> None:
+    for side in ("visible", "hidden"):
+        name, owner = config[f"{side}_units"], f"{side}_units of an rbm"
+        require_units(owner, name, hidden=side == "hidden")
+        parse_groups(owner, name, config[f"n_{side}"], UNIT_TYPES)
+
+
+def _check_functions(config: Mapping[str, Any]) -> None:
+    require_choice("an autoencoder", "activation", config["activation"], ACTIVATIONS)
+    require_choice("an autoencoder", "reconstruction_loss", config["reconstruction_loss"], OUTPUT_ACTIVATIONS)
 
 
 LAYER_CODECS: dict[str, LayerCodec] = {
@@ -86,7 +108,7 @@ LAYER_CODECS: dict[str, LayerCodec] = {
             1,
             RBM,
             fields={"visible_units": (str,), "hidden_units": (str,)},
-            choices={"visible_units": UNIT_TYPES, "hidden_units": UNIT_TYPES},
+            check=_check_units,
             config=lambda rbm: {
                 "visible_units": rbm.visible_units.name,
                 "hidden_units": rbm.hidden_units.name,
@@ -97,7 +119,7 @@ LAYER_CODECS: dict[str, LayerCodec] = {
             1,
             Autoencoder,
             fields={"activation": (str,), "reconstruction_loss": (str,), "tied": (bool,)},
-            choices={"activation": ACTIVATIONS, "reconstruction_loss": OUTPUT_ACTIVATIONS},
+            check=_check_functions,
             config=lambda autoencoder: {
                 "activation": autoencoder.activation,
                 "reconstruction_loss": autoencoder.reconstruction_loss,
@@ -172,8 +194,7 @@ def _check_layer(group: Group, path: str) -> dict[str, Any]:
     with blaming(path):
         for name in SIZES:
             require_number(kind, name, config[name], at_least=1, integer=True)
-        for name, choices in codec.choices.items():
-            require_choice(kind, name, config[name], choices)
+        codec.check(config)
     layout = codec.layout(config)
     require_keys(group, path, attributes=(spec.KIND, spec.KIND_VERSION, spec.CONFIG), datasets=layout)
     check_tensors(group, path, layout)
@@ -183,5 +204,9 @@ def _check_layer(group: Group, path: str) -> dict[str, Any]:
 def _build_layer(group: Group, path: str) -> Any:
     codec = LAYER_CODECS[str(group.attributes[spec.KIND])]
     layer = codec.make(**require_config(group, path, {**SIZES, **codec.fields}))
-    fill_tensors(codec.tensors(layer), group)
+    tensors = codec.tensors(layer)
+    fill_tensors(tensors, group)
+    if "visible_log_variance" in tensors:
+        for columns, log_variance in layer.visible_units.log_variances():
+            log_variance.data.copy_(tensors["visible_log_variance"][columns])
     return layer

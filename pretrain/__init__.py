@@ -17,9 +17,10 @@ from pretrain.estimators import (
     StackTransformer,
 )
 from pretrain.finetuning import Finetuning
+from pretrain.greedy import GreedyPretraining
 from pretrain.network import unroll
 from pretrain.rbm import RBM
-from pretrain.stack import GreedyPretraining, Stack
+from pretrain.stack import Stack
 
 __version__ = "0.1.0"
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from pretrain.exceptions import SettingsError
+from pretrain.column_groups import parse_groups, require_groups
+
+Activation = Callable[[torch.Tensor], torch.Tensor]
 
 
 def identity(x: torch.Tensor) -> torch.Tensor:
@@ -13,7 +15,12 @@ def identity(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+def softmax(x: torch.Tensor) -> torch.Tensor:
+    """exp(x) of each column, divided by the sum over the columns."""
+    return torch.softmax(x, dim=-1)
+
+
+ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "relu": torch.relu,
@@ -21,10 +28,32 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "softplus": functional.softplus,
     "identity": identity,
 }
+# What the units of a layer may be as well: a function of several columns.
+LAYER_ACTIVATIONS: dict[str, Activation] = {**ACTIVATIONS, "softmax": softmax}
 
 
-def activation_function(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The elementwise function called `name`; SettingsError where there is none."""
-    if name not in ACTIVATIONS:
-        raise SettingsError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {name!r}.")
-    return ACTIVATIONS[name]
+def require_activation(owner: str, value: object) -> None:
+    """Raise SettingsError unless `value` is a name in LAYER_ACTIVATIONS, or names with widths joined by `+`."""
+    require_groups(owner, value, LAYER_ACTIVATIONS)
+
+
+def activation_function(name: str) -> Activation:
+    """The function called `name`; for `sigmoid:3+identity:2` each function on its own columns.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such function.
+    """
+    if name in LAYER_ACTIVATIONS:
+        return LAYER_ACTIVATIONS[name]
+    require_activation("activation", name)
+    return _by_columns(name)
+
+
+def _by_columns(name: str) -> Activation:
+    def apply(x: torch.Tensor) -> torch.Tensor:
+        groups = parse_groups("activation", name, x.shape[-1], LAYER_ACTIVATIONS)
+        return torch.cat([LAYER_ACTIVATIONS[group.name](x[..., group.columns]) for group in groups], dim=-1)
+
+    return apply

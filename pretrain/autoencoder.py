@@ -12,6 +12,7 @@ References
 import warnings
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -21,7 +22,9 @@ from pretrain.activations import activation_function
 from pretrain.batches import Batch
 from pretrain.corruption import Corruption
 from pretrain.exceptions import DataRangeWarning
+from pretrain.learner import Learner
 from pretrain.random_streams import RandomStreams
+from pretrain.scaling import in_unit_interval
 from pretrain.settings import AutoencoderSettings
 
 UNIT_INTERVAL_ACTIVATIONS = ("sigmoid",)
@@ -86,7 +89,8 @@ class Autoencoder(nn.Module):
         settings: AutoencoderSettings,
         *,
         below: str | None = None,
-        unit_interval: bool = True,
+        data_range: tuple[float, float] | tuple[np.ndarray, np.ndarray] = (0.0, 1.0),
+        data_mean: torch.Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> "Autoencoder":
         """An untrained autoencoder.
@@ -95,11 +99,18 @@ class Autoencoder(nn.Module):
         ----------
         below : str or None
             Activation of the layer below; None for the layer on the data.
-        unit_interval : bool
-            Whether the data lie in [0, 1]; it decides `reconstruction_loss="auto"` for the layer on the data.
+        data_range : (float or ndarray, float or ndarray)
+            Smallest and largest value of the data, or of each column; whether they lie in [0, 1] decides
+            `reconstruction_loss="auto"` for the layer on the data.
+        data_mean : Tensor of shape (n_visible,) or None
+            Not used: the biases begin at zero.
         """
         loss = settings.reconstruction_loss
-        bounded = unit_interval if below is None else below in UNIT_INTERVAL_ACTIVATIONS
+        bounded = (
+            in_unit_interval(np.concatenate([np.ravel(bound) for bound in data_range]))
+            if below is None
+            else below in UNIT_INTERVAL_ACTIVATIONS
+        )
         if loss == "cross_entropy" and not bounded:
             warnings.warn(
                 "The cross-entropy models inputs in [0, 1], but those of this autoencoder go beyond, where it has "
@@ -122,6 +133,21 @@ class Autoencoder(nn.Module):
     def output_activation(self) -> str:
         """Activation g of the reconstruction."""
         return OUTPUT_ACTIVATIONS[self.reconstruction_loss]
+
+    @property
+    def encoder_weight(self) -> torch.Tensor:
+        """(n_hidden, n_visible): W."""
+        return self.weight
+
+    @property
+    def encoder_bias(self) -> torch.Tensor:
+        """(n_hidden,): c."""
+        return self.hidden_bias
+
+    @property
+    def decoder_bias(self) -> torch.Tensor:
+        """(n_visible,): b."""
+        return self.visible_bias
 
     @property
     def decoder_weight(self) -> torch.Tensor:
@@ -151,7 +177,7 @@ class Autoencoder(nn.Module):
         return DenoisingLearner(self, corruption, dtype=dtype)
 
 
-class DenoisingLearner:
+class DenoisingLearner(Learner):
     """Gradient of the denoising loss: encode the corrupted input, compare with the clean one [1]_.
 
     The loss of a row is summed over its features: cross-entropy in nats or squared error.
@@ -177,13 +203,15 @@ class DenoisingLearner:
         device_type = batch.X.device.type
         with torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             output = self.module.output_input(self.module.encode(corrupted))
-        loss = reconstruction_loss(output, batch.X, self.module.reconstruction_loss)
+        loss = reconstruction_loss(output, batch.X, self.module.reconstruction_loss, batch.weight)
         self.module.zero_grad(set_to_none=True)
         loss.backward()
         return loss.detach()
 
 
-def reconstruction_loss(output_input: torch.Tensor, target: torch.Tensor, kind: str) -> torch.Tensor:
+def reconstruction_loss(
+    output_input: torch.Tensor, target: torch.Tensor, kind: str, weight: torch.Tensor | None = None
+) -> torch.Tensor:
     """Loss of a reconstruction, summed over features and averaged over rows.
 
     Parameters
@@ -193,10 +221,11 @@ def reconstruction_loss(output_input: torch.Tensor, target: torch.Tensor, kind: 
     target : Tensor of shape (batch, n_features)
     kind : {"cross_entropy", "squared_error"}
         In nats, with sigmoid outputs; or squared error, with linear outputs.
+    weight : Tensor of shape (batch,) or None
+        What each row counts; None: 1.
     """
     output_input = output_input.float()
-    if kind == "cross_entropy":
-        total = functional.binary_cross_entropy_with_logits(output_input, target, reduction="sum")
-    else:
-        total = functional.mse_loss(output_input, target, reduction="sum")
-    return total / len(target)
+    of_entries = functional.binary_cross_entropy_with_logits if kind == "cross_entropy" else functional.mse_loss
+    if weight is None:
+        return of_entries(output_input, target, reduction="sum") / len(target)
+    return of_entries(output_input, target, reduction="none").sum(dim=1) @ weight / len(target)

@@ -10,10 +10,11 @@ from pretrain.exceptions import DataError
 
 
 class Batch(NamedTuple):
-    """Rows of one step: `X` (batch, n_features) float32 on the run's device, and `y` (batch, ...) or None."""
+    """Rows of one step: `X` (batch, n_features) float32 on the run's device, `y` (batch, ...), `weight` (batch,)."""
 
     X: torch.Tensor
-    y: torch.Tensor | None
+    y: torch.Tensor | None = None
+    weight: torch.Tensor | None = None
 
 
 class BatchSource:
@@ -27,6 +28,8 @@ class BatchSource:
     ----------
     X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_features)
     y : Tensor of shape (n_samples, ...) or None
+    sample_weight : array of shape (n_samples,) or None
+        What each row counts; only their ratios matter, the batches get weights of mean 1.
     batch_size : int
         The last batch of an epoch holds the rows that remain.
     generator : torch.Generator
@@ -36,7 +39,8 @@ class BatchSource:
     Raises
     ------
     DataError
-        If `X` is not two-dimensional, has no rows, or differs from `y` in length.
+        If `X` is not two-dimensional, has no rows, or differs from `y` in length, or if weights are negative, not
+        finite, all zero or not one a row.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class BatchSource:
         X: Any,
         y: torch.Tensor | None = None,
         *,
+        sample_weight: Any = None,
         batch_size: int,
         generator: torch.Generator,
         device: torch.device,
@@ -58,6 +63,7 @@ class BatchSource:
         self.device = device
         self._rows = _rows_on_device(X, device)
         self._y = None if y is None else y.to(device)
+        self._weight = None if sample_weight is None else _mean_one(sample_weight, X.shape[0]).to(device)
         self._buffer = torch.empty(self.batch_size, self.n_features, device=device)
         self._order = torch.empty(0, dtype=torch.int64)
 
@@ -74,7 +80,8 @@ class BatchSource:
         """Batch `index` of the current order. Its `X` is valid until the next call."""
         rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         X = self._gather(rows)
-        return Batch(X, None if self._y is None else self._y[rows])
+        y = None if self._y is None else self._y[rows]
+        return Batch(X, y, None if self._weight is None else self._weight[rows])
 
     def _gather(self, rows: torch.Tensor) -> torch.Tensor:
         out = self._buffer[: len(rows)]
@@ -92,6 +99,15 @@ class BatchSource:
         """Continue where `state_dict` was taken."""
         self.generator.set_state(state["generator"])
         self._order = state["order"].to(self.device)
+
+
+def _mean_one(sample_weight: Any, n_samples: int) -> torch.Tensor:
+    weight = torch.as_tensor(sample_weight, dtype=torch.float64)
+    if weight.shape != (n_samples,):
+        raise DataError(f"sample_weight must have one entry a row, ({n_samples},); got {tuple(weight.shape)}.")
+    if not bool(torch.isfinite(weight).all()) or bool((weight < 0).any()) or not bool((weight > 0).any()):
+        raise DataError("sample_weight must be finite, 0 or more, and above 0 for at least one row.")
+    return (weight / weight.mean()).float()
 
 
 def as_dense_tensor(rows: Any, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -1,10 +1,12 @@
-"""Contrastive divergence: an estimator of the log-likelihood gradient of an RBM.
+"""Contrastive divergence and its kin: estimates of the log-likelihood gradient of an RBM.
 
 References
 ----------
 .. [1] Hinton, G. E. (2002). Training products of experts by minimizing contrastive divergence. Neural
        Computation 14, 1771-1800.
 .. [2] Hinton, G. E. (2012). A practical guide to training restricted Boltzmann machines.
+.. [3] Melchior, J., Fischer, A. & Wiskott, L. (2016). How to center deep Boltzmann machines. JMLR 17.
+.. [4] Srivastava, N. et al. (2014). Dropout. JMLR 15, 1929-1958, section 8.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,65 +14,106 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pretrain.batches import Batch
-from pretrain.random_streams import BernoulliSampler
+from pretrain.conditionals import Conditionals
+from pretrain.learner import Learner
+from pretrain.missing_values import fill_missing_
+from pretrain.negative_phase import (
+    DataChains,
+    FastPersistentChains,
+    MeanFieldChains,
+    NegativePhase,
+    PersistentChains,
+)
+from pretrain.random_streams import random_mask
+from pretrain.rbm_settings import RBMSettings
+from pretrain.tempering import TemperedChains
 
 if TYPE_CHECKING:
     from pretrain.rbm import RBM
 
+NEGATIVE_PHASES: dict[str, type[NegativePhase]] = {
+    "cd": DataChains,
+    "mean_field": MeanFieldChains,
+    "pcd": PersistentChains,
+    "fast_pcd": FastPersistentChains,
+    "tempering": TemperedChains,
+}
+OFFSET_RATE = 0.01  # of the running means that centred units are centred by
+# A chain that does not start at the data has no reconstruction: one is made for every so many batches.
+RECONSTRUCT_EVERY = 20
 
-class ContrastiveDivergence:
-    """CD-k: writes an estimate of the gradient of the negative log-likelihood into `.grad`.
 
-    With v the data, h = E[h | v], and v', h' the chain after k Gibbs steps that start at the data,
+class ContrastiveDivergence(Learner):
+    """Writes an estimate of the gradient of the negative log-likelihood into `.grad`.
 
-        dW = mean over rows of (h' v'^T - h v^T),   db = mean(v' - v),   dc = mean(h' - h)        [1]_
+    With v the data, h = E[h | v], and v', h' what the negative phase (`pretrain.negative_phase`) has of the model,
 
-    The hidden states that drive a reconstruction are sampled; reconstructions and the last hidden units are
-    probabilities ([2]_, section 3). For k > 1 the intermediate reconstructions are sampled as well.
+        dW = mean of h' v'^T - mean of h v^T,   db = mean v' - mean v,   dc = mean h' - mean h        [1]_
 
-    Data and chain share one buffer, the data half in the upper rows, so that both halves of the gradient are one
-    matrix product with the sign of the upper half turned. In float32 nothing is allocated while the number of
-    rows stays the same.
+    In CD-k the hidden states that drive a reconstruction are sampled; the last reconstruction and the last hidden
+    units are probabilities ([2]_, section 3), which have less noise, but then E[dW] and E[dc] are not zero at the
+    true parameters, only E[db] is. With `sample_reconstruction` all three are, and tend to the gradient of the
+    log-likelihood as k grows.
+
+    Data and chains share one buffer, the data in the upper rows, so that both halves of the gradient are one matrix
+    product with the sign of the upper half turned. In float32 plain CD allocates nothing while the number of rows
+    stays the same.
+
+    Centred gradients take running means m of v and l of h off both halves; the biases follow, db - dW^T l and
+    dc - dW m [3]_. Hidden dropout leaves a unit out of a row in both phases [4]_: the mask of a chain is that of the
+    row that it starts from, and a fresh one where chains persist.
 
     Parameters
     ----------
     rbm : RBM
-    n_gibbs_steps : int
-    sample_reconstruction : bool
-        Whether the last reconstruction is sampled as well. Its probabilities have less noise and are what the
-        papers use, but then E[dW] and E[dc] are not zero at the true parameters, only E[db] is; with samples all
-        three are, and tend to the gradient of the log-likelihood as k grows.
+    settings : RBMSettings
     generator : torch.Generator
         On the device of the RBM; draws the states.
     dtype : torch.dtype
         Of the matrix products; the parameters and their gradients stay float32.
     """
 
-    stochastic = True
-
     def __init__(
         self,
         rbm: "RBM",
+        settings: RBMSettings,
         *,
-        n_gibbs_steps: int,
-        sample_reconstruction: bool = False,
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.module = rbm
-        self.n_gibbs_steps = n_gibbs_steps
-        self.sample_reconstruction = sample_reconstruction
-        self.generator = generator
-        self.dtype = dtype
-        self._hidden_sampler = BernoulliSampler(generator)
-        self._visible_sampler = BernoulliSampler(generator)
-        self._n_rows = 0
+        self.module, self.settings, self.generator, self.dtype = rbm, settings, generator, dtype
+        self.conditionals = Conditionals(rbm, generator=generator, dtype=dtype)
+        self.negative = NEGATIVE_PHASES[settings.gradient_estimator](self.conditionals, settings)
+        self.n_gibbs_steps = settings.n_gibbs_steps
+        self._shape = (0, 0)
+        self._n_batches = 0
+        self._loss = torch.zeros((), device=rbm.weight.device)
+        self._offsets: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._activity: torch.Tensor | None = None
         for parameter in rbm.parameters():
             parameter.grad = torch.zeros_like(parameter)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether two calls on one batch give different gradients."""
+        settings = self.settings
+        draws = settings.binarize or settings.hidden_dropout > 0 or settings.missing != "error"
+        return draws or not self.negative.deterministic
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All parameters of the RBM in one group."""
         return [{"params": list(self.module.parameters())}]
+
+    def begin_epoch(self, epoch: int, n_epochs: int) -> None:
+        """Set the Gibbs steps of `epoch` (from 0): from the initial number to the last in equal steps."""
+        first, last = self.settings.initial_gibbs_steps, self.settings.n_gibbs_steps
+        share = epoch / (n_epochs - 1) if n_epochs > 1 else 1.0
+        self.n_gibbs_steps = last if first is None else round(first + (last - first) * share)
+
+    def metrics(self) -> dict[str, float]:
+        """Figures of the epoch: `swap_rate` of tempered chains, `n_gibbs_steps` where they are stepped up."""
+        stepped = {} if self.settings.initial_gibbs_steps is None else {"n_gibbs_steps": float(self.n_gibbs_steps)}
+        return {**stepped, **self.negative.metrics()}
 
     @torch.no_grad()
     def fill_gradients(self, batch: Batch) -> torch.Tensor:
@@ -80,61 +123,160 @@ class ContrastiveDivergence:
         -------
         Tensor, 0-d
             Squared error between data and reconstruction, summed over units, mean over rows. A monitor, not the
-            objective: CD descends no function.
+            objective: contrastive divergence descends no function. Where chains persist, that of every 20th batch
+            stands for the others.
         """
         rows = len(batch.X)
-        if rows != self._n_rows:
-            self._allocate(rows)
-        self._load_parameters()
-        self._v[:rows].copy_(batch.X)
-        self._hidden_mean(slice(0, rows))
-        self._run_chain(rows)
-        return self._write_gradients(rows)
+        self._allocate(rows, self.negative.n_rows(rows))
+        self.conditionals.load()
+        data, chains = self._v[:rows], self._v[rows:]
+        data.copy_(batch.X)
+        if self.settings.missing == "gibbs":
+            fill_missing_(data, self.conditionals)
+        if self.settings.binarize:
+            self.conditionals.draw(data, out=self._data_states)
+            data.copy_(self._data_states)
+        self._run_phases(rows, data, chains)
+        self._loss_of(rows, data, chains)
+        self._write_gradients(rows, batch.weight)
+        self._n_batches += 1
+        return self._loss
 
-    def _allocate(self, rows: int) -> None:
-        rbm, device = self.module, self.module.weight.device
-        self._v = torch.empty(2 * rows, rbm.n_visible, dtype=self.dtype, device=device)
-        self._h = torch.empty(2 * rows, rbm.n_hidden, dtype=self.dtype, device=device)
-        self._states = torch.empty(rows, rbm.n_hidden, dtype=self.dtype, device=device)
-        self._visible_states = torch.empty(rows, rbm.n_visible, dtype=self.dtype, device=device)
-        self._difference = torch.empty(rows, rbm.n_visible, device=device)
+    def _allocate(self, rows: int, chains: int) -> None:
+        if self._shape == (rows, chains):
+            return
+        rbm, empty = self.module, self.conditionals.empty
+        self._shape = (rows, chains)
+        self._v, self._h = empty(rows + chains, rbm.n_visible), empty(rows + chains, rbm.n_hidden)
+        self._states = empty(rows, rbm.n_hidden)
+        self._data_states = empty(rows if self.settings.binarize else 0, rbm.n_visible)
+        self._difference = torch.empty(rows, rbm.n_visible, device=rbm.weight.device)
         self._gradient = torch.empty_like(rbm.weight, dtype=self.dtype)
-        self._n_rows = rows
 
-    def _load_parameters(self) -> None:
-        rbm = self.module  # `to` is the parameter itself where the dtype is its own
-        self._w = rbm.weight.detach().to(self.dtype)
-        self._b, self._c = rbm.visible_bias.detach().to(self.dtype), rbm.hidden_bias.detach().to(self.dtype)
+    def _run_phases(self, rows: int, data: torch.Tensor, chains: torch.Tensor) -> None:
+        mask = chain_mask = None
+        if self.settings.hidden_dropout > 0:
+            mask = self._draw_mask(rows)
+            chain_mask = mask if self.negative.from_data else self._draw_mask(len(chains))
+        means, totals = self._h[:rows], self.module.visible_units.row_totals(data)
+        draws = self.negative.from_data and not self.negative.deterministic
+        hidden = self.conditionals.hidden(data, means, self._states if draws else None, totals=totals, mask=mask)
+        self.negative.run(self.n_gibbs_steps, data, hidden, chains, self._h[rows:], chain_mask)
 
-    def _hidden_mean(self, rows: slice) -> None:
-        total_input = torch.addmm(self._c, self._v[rows], self._w.T, out=self._h[rows])
-        self.module.hidden_units.mean_(total_input)
+    def _draw_mask(self, rows: int) -> torch.Tensor:
+        shape, kept = (rows, self.module.n_hidden), 1 - self.settings.hidden_dropout
+        return random_mask(shape, kept, generator=self.generator, dtype=self.dtype)
 
-    def _run_chain(self, rows: int) -> None:
-        rbm, data, chain = self.module, slice(0, rows), slice(rows, 2 * rows)
-        source = data
-        for step in range(self.n_gibbs_steps):
-            rbm.hidden_units.sample(self._h[source], sampler=self._hidden_sampler, out=self._states)
-            total_input = torch.addmm(self._b, self._states, self._w, out=self._v[chain])
-            mean = rbm.visible_units.mean_(total_input)
-            if step < self.n_gibbs_steps - 1 or self.sample_reconstruction:
-                sample = rbm.visible_units.sample(mean, sampler=self._visible_sampler, out=self._visible_states)
-                mean.copy_(sample)
-            self._hidden_mean(chain)
-            source = chain
-
-    def _write_gradients(self, rows: int) -> torch.Tensor:
-        rbm = self.module
-        assert rbm.weight.grad is not None
-        assert rbm.visible_bias.grad is not None
-        assert rbm.hidden_bias.grad is not None
-        self._h[:rows].neg_()
-        target = rbm.weight.grad if self.dtype == torch.float32 else self._gradient
-        torch.addmm(target, self._h.T, self._v, beta=0, alpha=1 / rows, out=target)
-        if target is not rbm.weight.grad:
-            rbm.weight.grad.copy_(target)
-        torch.sum(self._h, dim=0, dtype=torch.float32, out=rbm.hidden_bias.grad).div_(rows)
-        torch.sub(self._v[rows:], self._v[:rows], out=self._difference)
-        torch.mean(self._difference, dim=0, out=rbm.visible_bias.grad)
+    def _loss_of(self, rows: int, data: torch.Tensor, chains: torch.Tensor) -> None:
+        if self.negative.from_data:
+            torch.sub(chains, data, out=self._difference)
+        elif self._n_batches % RECONSTRUCT_EVERY == 0:
+            totals = self.module.visible_units.row_totals(data)
+            reconstruction = self.conditionals.visible(self._h[:rows], torch.empty_like(data), totals=totals)
+            torch.sub(reconstruction, data, out=self._difference)
+        else:
+            return
         flat = self._difference.view(-1)
-        return torch.dot(flat, flat) / rows
+        self._loss = torch.dot(flat, flat) / rows
+
+    def _write_gradients(self, rows: int, weight: torch.Tensor | None) -> None:
+        rbm, chains = self.module, self._shape[1]
+        totals = rbm.visible_units.row_totals(self._v)
+        shares = self._row_shares(rows, weight)
+        self._write_unit_gradients(rows, shares)
+        self._add_sparsity(rows)
+        offsets = self._center(rows) if self.settings.centered else None
+        if shares is None:  # the data count negatively, and both halves as means over their own rows
+            self._h[:rows].mul_(-chains / rows)
+            scale = 1 / chains
+        else:
+            self._h.mul_(shares)
+            scale = 1.0
+        gradients = (_grad(rbm.weight), _grad(rbm.visible_bias), _grad(rbm.hidden_bias))
+        target = gradients[0] if self.dtype == torch.float32 else self._gradient
+        torch.addmm(target, self._h.T, self._v, beta=0, alpha=scale, out=target)
+        if target is not gradients[0]:
+            gradients[0].copy_(target)
+        counted = self._h if totals is None else self._h.float().mul_(totals)
+        torch.sum(counted, dim=0, dtype=torch.float32, out=gradients[2]).mul_(scale)
+        self._write_visible_bias(rows, shares, gradients[1])
+        if offsets is not None:
+            gradients[1].sub_(offsets[1] @ gradients[0])
+            gradients[2].sub_(gradients[0] @ offsets[0])
+        self.negative.after_gradients(gradients)
+
+    def _row_shares(self, rows: int, weight: torch.Tensor | None) -> torch.Tensor | None:
+        """(rows + chains, 1): what each row of the buffer counts; chains from data weigh what their row does."""
+        if weight is None:
+            return None
+        data = weight.float()[:, None] / rows
+        n_chains = self._shape[1]
+        chains = data if self.negative.from_data else (data.sum() / n_chains).expand(n_chains, 1)
+        return torch.cat([-data, chains])
+
+    def _write_visible_bias(self, rows: int, shares: torch.Tensor | None, out: torch.Tensor) -> None:
+        if shares is not None:
+            torch.sum(self._v.float().mul_(shares), dim=0, out=out)
+        elif self.negative.from_data:
+            torch.mean(self._difference, dim=0, out=out)
+        else:
+            torch.mean(self._v[rows:], dim=0, dtype=torch.float32, out=out)
+            out.sub_(torch.mean(self._v[:rows], dim=0, dtype=torch.float32))
+
+    def _write_unit_gradients(self, rows: int, shares: torch.Tensor | None) -> None:
+        units = self.module.visible_units
+        if units.variance() is None:
+            return
+        squares = self._v.float().square_()
+        if shares is None:
+            data, model = squares[:rows].mean(dim=0), squares[rows:].mean(dim=0)
+        else:
+            squares.mul_(shares)
+            data, model = -squares[:rows].sum(dim=0), squares[rows:].sum(dim=0)
+        units.write_gradients(data, model, model_is_mean=self.negative.ends_in_means)
+
+    def _center(self, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+        v, h = self._v[:rows].float().mean(dim=0), self._h[:rows].float().mean(dim=0)
+        if self._offsets is None:
+            self._offsets = (v, h)
+        for offset, mean in zip(self._offsets, (v, h), strict=True):
+            offset.lerp_(mean, OFFSET_RATE)
+        self._v.sub_(self._offsets[0].to(self.dtype))
+        self._h.sub_(self._offsets[1].to(self.dtype))
+        return self._offsets
+
+    def _add_sparsity(self, rows: int) -> None:
+        """Penalise KL(p || q) of each hidden unit's running mean activation q: slope (q - p) / (q (1 - q))."""
+        target, decay = self.settings.sparsity_target, self.settings.sparsity_decay
+        if target is None:
+            return
+        h = self._h[:rows]
+        mean = h.float().mean(dim=0)
+        self._activity = mean if self._activity is None else self._activity.lerp_(mean, 1 - decay)
+        q = self._activity.clamp(1e-6, 1 - 1e-6)
+        slope = self.settings.sparsity_cost * (q - target) / (q * (1 - q))
+        # What the data half of the product subtracts, it adds: the penalty's slope through h = sigmoid(a).
+        h.sub_((h * (1 - h)).mul_(slope.to(self.dtype)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What continues the learner exactly: generator, chains, running means, the count of batches."""
+        return {
+            "generator": self.generator.get_state(),
+            "negative": self.negative.state_dict(),
+            "offsets": self._offsets,
+            "activity": self._activity,
+            "n_batches": self._n_batches,
+            "loss": self._loss.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.generator.set_state(state["generator"])
+        self.negative.load_state_dict(state["negative"])
+        self._offsets, self._activity = state["offsets"], state["activity"]
+        self._n_batches, self._loss = state["n_batches"], state["loss"]
+
+
+def _grad(parameter: torch.Tensor) -> torch.Tensor:
+    assert parameter.grad is not None
+    return parameter.grad

@@ -7,7 +7,7 @@ import torch
 
 from pretrain._validation import require_choice
 from pretrain.exceptions import SettingsError
-from pretrain.settings import PRECISIONS
+from pretrain.training_settings import PRECISIONS
 
 DEVICES = ("auto", "cpu", "cuda")
 # Below this many weights the conversions cost more than the faster products save (measured at batch 100).

@@ -16,13 +16,14 @@ from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
 from pretrain.device import resolve_device, resolve_precision
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.hidden_layers import Dropout
+from pretrain.learner import Learner
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.settings import FinetuneSettings, TrainingSettings
 from pretrain.training import Record, TrainingRun
 
 
-class BackpropLearner:
+class BackpropLearner(Learner):
     """Gradient of a network's loss on a batch.
 
     The loss of a row is the cross-entropy in nats of a classifier, the squared error summed over the targets
@@ -103,9 +104,11 @@ def network_loss(network: Network, output: torch.Tensor, batch: Batch) -> torch.
     target = batch.X if network.architecture.task == "reconstruction" else batch.y
     assert target is not None
     if network.architecture.task == "classification":
-        return functional.cross_entropy(output, target)
+        if batch.weight is None:
+            return functional.cross_entropy(output, target)
+        return functional.cross_entropy(output, target, reduction="none") @ batch.weight / len(target)
     kind = "cross_entropy" if network.architecture.output_activation == "sigmoid" else "squared_error"
-    return reconstruction_loss(output, target, kind)
+    return reconstruction_loss(output, target, kind, batch.weight)
 
 
 class Finetuning:

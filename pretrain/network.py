@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from pretrain._validation import one_per_layer, require_choice, require_flag, require_number, require_sequence
-from pretrain.activations import ACTIVATIONS, activation_function
+from pretrain.activations import activation_function, require_activation
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.hidden_layers import DenseLayer, Dropout, ResidualLayer
 from pretrain.scaling import Scaling, inference_dtype
@@ -23,7 +23,6 @@ from pretrain.stack import Stack, encode_rows, map_rows
 
 TASKS = ("classification", "regression", "reconstruction")
 LAYER_TYPES = ("dense", "residual")
-OUTPUT_ACTIVATIONS = ("identity", "sigmoid", "softmax")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +35,9 @@ class Architecture:
     hidden_layer_sizes : tuple of int
     activations : tuple of str
         One for each hidden layer.
-    output_activation : {"identity", "sigmoid", "softmax"}
-        softmax with cross-entropy for classification, identity with squared error, sigmoid with cross-entropy.
+    output_activation : str
+        softmax with cross-entropy for classification, identity for regression; of a reconstruction what the first
+        layer decodes with: sigmoid with cross-entropy, all others with squared error.
     task : {"classification", "regression", "reconstruction"}
     layer_type : {"dense", "residual"}
         "residual": the first hidden layer is dense, every further one a residual block.
@@ -72,12 +72,12 @@ class Architecture:
         n_layers = len(self.hidden_layer_sizes)
         activations: list[str] = one_per_layer(owner, "activations", self.activations, n_layers)
         for activation in activations:
-            require_choice(owner, "activations", activation, ACTIVATIONS)
+            require_activation(f"activations of {owner}", activation)
         if self.n_encoder_layers is not None:
             number, top = self.n_encoder_layers, max(n_layers, 1)
             require_number(owner, "n_encoder_layers", number, at_least=1, at_most=top, integer=True)
         require_flag(owner, "batch_norm", self.batch_norm)
-        require_choice(owner, "output_activation", self.output_activation, OUTPUT_ACTIVATIONS)
+        require_activation(f"output_activation of {owner}", self.output_activation)
         require_choice(owner, "task", self.task, TASKS)
         require_choice(owner, "layer_type", self.layer_type, LAYER_TYPES)
         for name in ("dropout", "input_dropout"):
@@ -263,7 +263,7 @@ def unroll(
     )
     network = Network(architecture, scaling=stack.scaling)
     for hidden, layer in zip(network.hidden, stack.layers, strict=True):
-        _copy_linear(hidden.linear, layer.weight, layer.hidden_bias)
+        _copy_linear(hidden.linear, layer.encoder_weight, layer.encoder_bias)
     nn.init.xavier_uniform_(network.head.weight, generator=generator)
     nn.init.zeros_(network.head.bias)
     return network
@@ -285,10 +285,10 @@ def _unroll_autoencoder(stack: Stack, dropout: float, input_dropout: float) -> N
     )
     network = Network(architecture, scaling=stack.scaling)
     for hidden, layer in zip(network.hidden, layers, strict=False):
-        _copy_linear(hidden.linear, layer.weight, layer.hidden_bias)
+        _copy_linear(hidden.linear, layer.encoder_weight, layer.encoder_bias)
     for hidden, layer in zip(network.hidden[len(layers) :], decoders, strict=True):
-        _copy_linear(hidden.linear, layer.decoder_weight, layer.visible_bias)
-    _copy_linear(network.head, layers[0].decoder_weight, layers[0].visible_bias)
+        _copy_linear(hidden.linear, layer.decoder_weight, layer.decoder_bias)
+    _copy_linear(network.head, layers[0].decoder_weight, layers[0].decoder_bias)
     return network
 
 

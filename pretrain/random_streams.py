@@ -8,7 +8,19 @@ import torch
 from pretrain._validation import require_choice, require_number
 
 # A stream is known by its number here, never by its place in a call order: append, do not reorder.
-STREAM_NAMES = ("init", "batches", "sampling", "corruption", "dropout", "head", "split", "labels")
+STREAM_NAMES = (
+    "init",
+    "batches",
+    "sampling",
+    "corruption",
+    "dropout",
+    "head",
+    "split",
+    "labels",
+    "missing",
+    "monitoring",
+    "likelihood",
+)
 INT16_MAX = 2**15 - 1
 
 
@@ -85,10 +97,12 @@ class BernoulliSampler:
     ----------
     generator : torch.Generator
         Its device is where the probabilities live.
+    exact : bool
+        Whether thresholds have 24 bits on a CPU too, as they have on a GPU: for estimates of likelihoods.
     """
 
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
+    def __init__(self, generator: torch.Generator, *, exact: bool = False) -> None:
+        self.generator, self.exact = generator, exact
         self._words = torch.empty(0, dtype=torch.int64)
         self._uniform = torch.empty(0)
 
@@ -101,7 +115,7 @@ class BernoulliSampler:
         if self._uniform.shape != probabilities.shape or self._uniform.device != probabilities.device:
             self._uniform = torch.empty(probabilities.shape, device=probabilities.device)
             self._words = torch.empty((probabilities.numel() + 3) // 4, dtype=torch.int64)
-        if probabilities.device.type != "cpu":
+        if self.exact or probabilities.device.type != "cpu":
             return self._uniform.uniform_(generator=self.generator)
         # From -2**63: without the lower bound torch leaves the sign bit of every fourth threshold at zero.
         self._words.random_(-(2**63), None, generator=self.generator)

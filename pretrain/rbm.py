@@ -11,29 +11,36 @@ References
 import warnings
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from pretrain._validation import require_number
+from pretrain.activations import activation_function
 from pretrain.contrastive import ContrastiveDivergence
 from pretrain.exceptions import DataRangeWarning
 from pretrain.random_streams import BernoulliSampler, RandomStreams
 from pretrain.settings import RBMSettings
-from pretrain.units import make_units
+from pretrain.unit_types import make_units, require_units, units_on_codes
+
+DataRange = tuple[float, float] | tuple[np.ndarray, np.ndarray]
 
 
 class RBM(nn.Module):
-    """A restricted Boltzmann machine with Bernoulli or Gaussian visible and hidden units.
+    """A restricted Boltzmann machine with visible and hidden units of any type.
 
     The energy of a joint state is, with B the base energy of a unit type (0 for Bernoulli, x^2/2 for Gaussian),
 
-        E(v, h) = B(v) - b.v + B(h) - c.h - h^T W v                         [1]_, [2]_
+        E(v, h) = B(v) - b.v + B(h) - D c.h - h^T W v                         [1]_, [2]_
+
+    where D is 1, but for replicated softmax visible units the number of words in v.
 
     Parameters
     ----------
     n_visible, n_hidden : int
-    visible_units, hidden_units : {"bernoulli", "gaussian"}
+    visible_units, hidden_units : str
+        Types in `pretrain.unit_types`, or types with widths: "bernoulli:3+softmax:4".
     weight_scale : float
         Standard deviation of the initial weights; the biases begin at zero.
     generator : torch.Generator or None
@@ -44,6 +51,7 @@ class RBM(nn.Module):
     weight : Parameter of shape (n_hidden, n_visible)
     visible_bias : Parameter of shape (n_visible,)
     hidden_bias : Parameter of shape (n_hidden,)
+    visible_units, hidden_units : Units
     """
 
     kind: ClassVar[str] = "rbm"
@@ -61,8 +69,10 @@ class RBM(nn.Module):
         super().__init__()
         require_number("RBM", "n_visible", n_visible, at_least=1, integer=True)
         require_number("RBM", "n_hidden", n_hidden, at_least=1, integer=True)
+        require_units("hidden_units of RBM", hidden_units, hidden=True)
         self.n_visible, self.n_hidden = int(n_visible), int(n_hidden)
-        self.visible_units, self.hidden_units = make_units(visible_units), make_units(hidden_units)
+        self.visible_units = make_units(visible_units, self.n_visible)
+        self.hidden_units = make_units(hidden_units, self.n_hidden)
         self.weight = nn.Parameter(torch.zeros(n_hidden, n_visible))
         self.visible_bias = nn.Parameter(torch.zeros(n_visible))
         self.hidden_bias = nn.Parameter(torch.zeros(n_hidden))
@@ -77,7 +87,8 @@ class RBM(nn.Module):
         settings: RBMSettings,
         *,
         below: str | None = None,
-        unit_interval: bool = True,
+        data_range: DataRange = (0.0, 1.0),
+        data_mean: torch.Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> "RBM":
         """An untrained RBM.
@@ -85,22 +96,17 @@ class RBM(nn.Module):
         Parameters
         ----------
         below : str or None
-            Activation of the layer below: sigmoid codes are seen by Bernoulli units, all others by Gaussian
-            ones. None for the layer on the data, whose units the settings name.
-        unit_interval : bool
-            Whether the data lie in [0, 1]. Bernoulli units on other data train, with a DataRangeWarning.
+            Activation of the layer below: sigmoid codes are seen by Bernoulli units, tanh codes by spin units,
+            softmax codes by softmax units, all others by Gaussian ones. None for the layer on the data, whose units
+            the settings name.
+        data_range : (float or ndarray, float or ndarray)
+            Smallest and largest value of the data, or of each column. Values that the units do not model train all
+            the same, with a DataRangeWarning.
+        data_mean : Tensor of shape (n_visible,) or None
+            Of the training rows, for `initial_visible_bias="data"`.
         """
-        visible_units = settings.visible_units
-        if below is not None:
-            visible_units = "bernoulli" if below == "sigmoid" else "gaussian"
-        elif visible_units == "bernoulli" and not unit_interval:
-            warnings.warn(
-                "Bernoulli visible units model values in [0, 1], but the data go beyond. Scale the data "
-                "(minmax), or use Gaussian visible units on standardised data.",
-                DataRangeWarning,
-                stacklevel=2,
-            )
-        return cls(
+        visible_units = settings.visible_units if below is None else units_on_codes(below)
+        rbm = cls(
             n_visible,
             n_hidden,
             visible_units=visible_units,
@@ -108,6 +114,19 @@ class RBM(nn.Module):
             weight_scale=settings.weight_scale,
             generator=generator,
         )
+        if settings.initial_visible_bias == "data" and data_mean is not None:
+            with torch.no_grad():
+                rbm.visible_bias.copy_(rbm.visible_units.bias_of_mean(data_mean))
+        low, high = (np.atleast_1d(bound) for bound in data_range)
+        problem = rbm.visible_units.range_problem(low, high) if below is None else None
+        if problem:
+            warnings.warn(
+                f"{problem[0].upper()}{problem[1:]}. Scale the data (minmax), or use Gaussian visible units on "
+                "standardised data.",
+                DataRangeWarning,
+                stacklevel=2,
+            )
+        return rbm
 
     @property
     def activation(self) -> str:
@@ -120,62 +139,111 @@ class RBM(nn.Module):
         return self.visible_units.activation
 
     @property
+    def encoder_weight(self) -> torch.Tensor:
+        """(n_hidden, n_visible): `encode` is the activation of x encoder_weight^T + encoder_bias."""
+        if self._counts_words:  # D c = sum(x) c: the bias is one more weight from every word
+            return self.weight + self.hidden_bias[:, None]
+        return self.weight
+
+    @property
+    def encoder_bias(self) -> torch.Tensor:
+        """(n_hidden,)."""
+        return torch.zeros_like(self.hidden_bias) if self._counts_words else self.hidden_bias
+
+    @property
     def decoder_weight(self) -> torch.Tensor:
-        """(n_visible, n_hidden): the weights that lead back, W transposed."""
-        return self.weight.T
+        """(n_visible, n_hidden): W transposed, times the variance where one is learned."""
+        variance = self.visible_units.variance()
+        return self.weight.T if variance is None else self.weight.T * variance[:, None]
+
+    @property
+    def decoder_bias(self) -> torch.Tensor:
+        """(n_visible,)."""
+        variance = self.visible_units.variance()
+        return self.visible_bias if variance is None else self.visible_bias * variance
+
+    def hidden_input(self, v: torch.Tensor) -> torch.Tensor:
+        """Total input of the hidden units, W v + D c: (batch, n_visible) -> (batch, n_hidden)."""
+        totals = self.visible_units.row_totals(v)
+        if totals is None:
+            return functional.linear(v, self.weight, self.hidden_bias)
+        return functional.linear(v, self.weight) + totals * self.hidden_bias
+
+    def visible_input(self, h: torch.Tensor) -> torch.Tensor:
+        """Total input of the visible units, W^T h + b: (batch, n_hidden) -> (batch, n_visible)."""
+        # Contiguous as in an unrolled decoder: the layout of the weights decides the last bits of a product.
+        return functional.linear(h, self.weight.T.contiguous(), self.visible_bias)
 
     def prop_up(self, v: torch.Tensor) -> torch.Tensor:
         """E[h | v]: (batch, n_visible) -> (batch, n_hidden)."""
-        return self.hidden_units.mean_(functional.linear(v, self.weight, self.hidden_bias))
+        return self.hidden_units.mean_(self.hidden_input(v))
 
-    def prop_down(self, h: torch.Tensor) -> torch.Tensor:
-        """E[v | h]: (batch, n_hidden) -> (batch, n_visible)."""
-        # Contiguous as in an unrolled decoder: the layout of the weights decides the last bits of a product.
-        return self.visible_units.mean_(functional.linear(h, self.weight.T.contiguous(), self.visible_bias))
+    def prop_down(self, h: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
+        """E[v | h]: (batch, n_hidden) -> (batch, n_visible); `totals` (batch, 1) are words a row, 1 if not given."""
+        return self.visible_units.mean_(self.visible_input(h), totals)
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """The code of x is its hidden mean, never a sample: (batch, n_visible) -> (batch, n_hidden)."""
-        return self.prop_up(x)
+        """The code of x: activation of the hidden units' input, never a sample: -> (batch, n_hidden).
+
+        It is the hidden mean, except for noisy rectified linear units, whose code is relu of their input.
+        """
+        return activation_function(self.activation)(self.hidden_input(x))
 
     def decode(self, h: torch.Tensor) -> torch.Tensor:
-        """The mean of the visible units: (batch, n_hidden) -> (batch, n_visible)."""
-        return self.prop_down(h)
+        """Activation of the visible units' input, their mean: (batch, n_hidden) -> (batch, n_visible).
+
+        Replicated softmax units decode to shares of words, which sum to 1.
+        """
+        variance, total_input = self.visible_units.variance(), self.visible_input(h)
+        scaled = total_input if variance is None else total_input * variance
+        return activation_function(self.output_activation)(scaled)
 
     @torch.no_grad()
     def sample_hidden(self, v: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
         """States h ~ p(h | v): (batch, n_visible) -> (batch, n_hidden)."""
-        mean = self.prop_up(v)
-        return self.hidden_units.sample(mean, sampler=BernoulliSampler(generator), out=torch.empty_like(mean))
+        total_input = self.hidden_input(v)
+        return self.hidden_units.sample_(
+            total_input, torch.empty_like(total_input), sampler=BernoulliSampler(generator)
+        )
 
     @torch.no_grad()
-    def sample_visible(self, h: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
-        """States v ~ p(v | h): (batch, n_hidden) -> (batch, n_visible)."""
-        mean = self.prop_down(h)
-        return self.visible_units.sample(mean, sampler=BernoulliSampler(generator), out=torch.empty_like(mean))
+    def sample_visible(
+        self, h: torch.Tensor, *, generator: torch.Generator, totals: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """States v ~ p(v | h): (batch, n_hidden) -> (batch, n_visible); `totals` as in `prop_down`."""
+        total_input = self.visible_input(h)
+        return self.visible_units.sample_(
+            total_input, torch.empty_like(total_input), sampler=BernoulliSampler(generator), totals=totals
+        )
 
     @torch.no_grad()
     def gibbs_step(self, v: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
         """One alternation v -> h ~ p(h | v) -> v' ~ p(v | h), which leaves p(v) unchanged."""
-        return self.sample_visible(self.sample_hidden(v, generator=generator), generator=generator)
+        h = self.sample_hidden(v, generator=generator)
+        return self.sample_visible(h, generator=generator, totals=self.visible_units.row_totals(v))
 
     def energy(self, v: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
         """E(v, h) of joint states, (batch, n_visible) and (batch, n_hidden) -> (batch,), in nats."""
         visible = self.visible_units.base_energy(v) - v @ self.visible_bias
-        hidden = self.hidden_units.base_energy(h) - h @ self.hidden_bias
-        return visible + hidden - (h * (v @ self.weight.T)).sum(dim=1)
+        return visible + self.hidden_units.base_energy(h) - (h * self.hidden_input(v)).sum(dim=1)
 
     def free_energy(self, v: torch.Tensor) -> torch.Tensor:
         """F(v) = -log sum_h exp(-E(v, h)), so that p(v) = exp(-F(v)) / Z: -> (batch,), in nats.
 
-        F(v) = B(v) - b.v - sum_j A(c_j + W_j v), with A the log partition of a hidden unit (softplus for
-        Bernoulli units); [3]_, section 16.1.
+        F(v) = B(v) - b.v - sum_j A(D c_j + W_j v), with A the log partition of a hidden unit (softplus for
+        Bernoulli units); [3]_, section 16.1. With replicated softmax units p(v) is that of counts v among all
+        documents of as many words.
         """
         visible = self.visible_units.base_energy(v) - v @ self.visible_bias
-        return visible - self.hidden_units.log_partition(functional.linear(v, self.weight, self.hidden_bias))
+        return visible - self.hidden_units.log_partition(self.hidden_input(v))
+
+    @property
+    def _counts_words(self) -> bool:
+        return self.visible_units.name == "replicated_softmax"
 
     def learning_rule(
         self, settings: RBMSettings, *, streams: RandomStreams, layer: int, dtype: torch.dtype
     ) -> ContrastiveDivergence:
-        """The learner that trains this layer: contrastive divergence with its own sampling stream."""
+        """The learner that trains this layer, with its own sampling stream."""
         generator = streams.generator("sampling", layer=layer, device=self.weight.device)
-        return ContrastiveDivergence(self, n_gibbs_steps=settings.n_gibbs_steps, generator=generator, dtype=dtype)
+        return ContrastiveDivergence(self, settings, generator=generator, dtype=dtype)

@@ -1,16 +1,8 @@
-"""The Layer protocol, the Stack of layers, and greedy layer-wise pretraining.
-
-References
-----------
-.. [1] Hinton, G. E., Osindero, S. & Teh, Y.-W. (2006). A fast learning algorithm for deep belief nets. Neural
-       Computation 18, 1527-1554.
-.. [2] Bengio, Y., Lamblin, P., Popovici, D. & Larochelle, H. (2007). Greedy layer-wise training of deep
-       networks. NIPS 19.
-"""
+"""The Layer protocol and the Stack of layers."""
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,17 +10,11 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from pretrain._validation import one_per_layer, require_number, require_sequence
 from pretrain.autoencoder import Autoencoder
-from pretrain.batches import BatchSource, as_dense_tensor
-from pretrain.budget import PRETRAINING_EPOCHS, resolve_budget
-from pretrain.device import resolve_device, resolve_precision
+from pretrain.batches import as_dense_tensor
 from pretrain.exceptions import DataError, SettingsError
-from pretrain.random_streams import RandomStreams
 from pretrain.rbm import RBM
-from pretrain.scaling import Scaling, in_unit_interval, inference_dtype
-from pretrain.settings import LayerSettings
-from pretrain.training import Record, TrainingRun
+from pretrain.scaling import Scaling, inference_dtype
 
 ENCODE_ROWS = 4096  # rows encoded at a time: bounds the memory, costs nothing in speed
 
@@ -37,9 +23,9 @@ ENCODE_ROWS = 4096  # rows encoded at a time: bounds the memory, costs nothing i
 class Layer(Protocol):
     """What a stack is made of. A kind of layer is a class with these and one row in `LAYER_KINDS`.
 
-    `weight` is (n_hidden, n_visible), `decoder_weight` (n_visible, n_hidden); `activation` and
-    `output_activation` are names in `pretrain.activations.ACTIVATIONS`. The classmethod `from_settings` makes an
-    untrained layer and `learning_rule` the learner that trains it.
+    `encode` is `activation` of x encoder_weight^T + encoder_bias, `decode` is `output_activation` of h
+    decoder_weight^T + decoder_bias: what unrolling copies. Both are names in `pretrain.activations`. The classmethod
+    `from_settings` makes an untrained layer and `learning_rule` the learner that trains it.
     """
 
     kind: str
@@ -58,8 +44,20 @@ class Layer(Protocol):
         """Of the reconstruction."""
 
     @property
+    def encoder_weight(self) -> torch.Tensor:
+        """(n_hidden, n_visible)."""
+
+    @property
+    def encoder_bias(self) -> torch.Tensor:
+        """(n_hidden,)."""
+
+    @property
     def decoder_weight(self) -> torch.Tensor:
         """(n_visible, n_hidden)."""
+
+    @property
+    def decoder_bias(self) -> torch.Tensor:
+        """(n_visible,)."""
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, n_visible) -> (batch, n_hidden)."""
@@ -176,125 +174,3 @@ def map_rows(module: nn.Module, function: Callable[..., torch.Tensor], X: Any, n
         rows = as_dense_tensor(X[start : start + ENCODE_ROWS], dtype).to(device)
         outputs[start : start + ENCODE_ROWS] = function(module, rows)
     return outputs
-
-
-class GreedyPretraining:
-    """Trains a stack from the data upwards, one layer at a time [1]_, [2]_: an iterator of records.
-
-    Layer k is trained on exactly what layers below k encode the data to, hidden probabilities and not samples;
-    layers below are not touched again. Labels are not an argument.
-
-        run = GreedyPretraining(X, (500, 500, 2000), RBMSettings(), seed=0)
-        for record in run:
-            print(record["layer"], record["epoch"], record["loss"])
-        run.stack
-
-    Parameters
-    ----------
-    X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_features)
-        Scaled training rows.
-    hidden_layer_sizes : sequence of int
-        Units of each layer, from the data upwards.
-    settings : RBMSettings, AutoencoderSettings or a list of them
-        One for all layers, or exactly one a layer.
-    seed : int
-    device : {"auto", "cpu", "cuda"} or torch.device
-    scaling : Scaling or None
-        Kept with the stack; `X` is taken as scaled already.
-    progress_seconds : float or None
-        See `TrainingRun`.
-    """
-
-    def __init__(
-        self,
-        X: Any,
-        hidden_layer_sizes: Sequence[int],
-        settings: LayerSettings | Sequence[LayerSettings],
-        *,
-        seed: int,
-        device: str | torch.device = "auto",
-        scaling: Scaling | None = None,
-        progress_seconds: float | None = None,
-    ) -> None:
-        require_sequence("the stack", "hidden_layer_sizes", hidden_layer_sizes)
-        for size in hidden_layer_sizes:
-            require_number("the stack", "hidden_layer_sizes", size, at_least=1, integer=True)
-        self.sizes = [int(size) for size in hidden_layer_sizes]
-        if not self.sizes:
-            raise SettingsError("hidden_layer_sizes must name at least one layer; got none.")
-        self.settings: list[LayerSettings] = one_per_layer("the stack", "settings", settings, len(self.sizes))
-        self.streams = RandomStreams(seed)
-        self.device = resolve_device(device)
-        self.scaling, self.progress_seconds = scaling, progress_seconds
-        self.layers: list[Any] = []
-        self.run: TrainingRun | None = None
-        self._unit_interval = _in_unit_interval(X)
-        self._inputs = X if self.device.type == "cpu" else as_dense_tensor(X).to(self.device)
-
-    @property
-    def stack(self) -> Stack:
-        """The layers so far, the one in training included."""
-        return Stack(self.layers, self.scaling)
-
-    @property
-    def finished(self) -> bool:
-        """Whether every layer has been trained."""
-        return len(self.layers) == len(self.sizes) and self.run is not None and self.run.finished
-
-    def __iter__(self) -> Iterator[Record]:
-        return self
-
-    def __next__(self) -> Record:
-        while not self.finished:
-            if self.run is None or self.run.finished:
-                self._begin_layer()
-            assert self.run is not None
-            for record in self.run:
-                return {**record, "n_layers": len(self.sizes)}
-        self._inputs = None
-        raise StopIteration
-
-    def _begin_layer(self) -> None:
-        k = len(self.layers)
-        below = self.layers[-1] if self.layers else None
-        if below is not None:
-            self._inputs = encode_rows(below, self._inputs)
-        settings = self.settings[k]
-        layer = LAYER_KINDS[settings.kind].from_settings(
-            self._inputs.shape[1],
-            self.sizes[k],
-            settings,
-            below=None if below is None else below.activation,
-            unit_interval=self._unit_interval,
-            generator=self.streams.generator("init", layer=k),
-        )
-        self.layers.append(layer.to(self.device))
-        self.run = self._layer_run(k)
-
-    def _layer_run(self, k: int) -> TrainingRun:
-        layer, settings = self.layers[k], self.settings[k]
-        training = resolve_budget(settings.training, self._inputs.shape[0], fewest_epochs=PRETRAINING_EPOCHS)
-        dtype = resolve_precision(training.precision, self.device, layer.weight.numel())
-        batches = BatchSource(
-            self._inputs,
-            batch_size=int(training.batch_size),
-            generator=self.streams.generator("batches", layer=k),
-            device=self.device,
-        )
-        return TrainingRun(
-            layer.learning_rule(settings, streams=self.streams, layer=k, dtype=dtype),
-            batches,
-            training,
-            stage="pretrain",
-            layer=k,
-            progress_seconds=self.progress_seconds,
-        )
-
-
-def _in_unit_interval(X: Any) -> bool:
-    if X.shape[0] == 0:
-        raise DataError("X has no rows; pretraining needs at least one.")
-    values = X.tocsr().data if sparse.issparse(X) else X
-    if values.shape[0] and not np.isfinite(float(values.max()) - float(values.min())):
-        raise DataError("X holds values that are NaN or infinite; fill or drop those rows before pretraining.")
-    return in_unit_interval(values)

@@ -9,7 +9,7 @@ Whoever consumes the records draws the bar, writes the checkpoint or plots; ther
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from torch import nn
 from pretrain.batches import Batch, BatchSource
 from pretrain.device import limited_threads
 from pretrain.exceptions import DivergenceError, SettingsError
+from pretrain.learner import Learner
 from pretrain.optimization import make_optimizer, make_scheduler, momentum_at, set_momentum
 from pretrain.settings import TrainingSettings
 
@@ -24,31 +25,14 @@ Record = dict[str, Any]
 Validation = Callable[[], dict[str, float]]
 
 
-class Learner(Protocol):
-    """What the loop drives: something that turns a batch into gradients."""
-
-    @property
-    def module(self) -> nn.Module:
-        """What is trained."""
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimiser: "params", and optionally "rate_factor" (default 1)."""
-
-    def fill_gradients(self, batch: Batch) -> torch.Tensor:
-        """Write the mean gradient of the batch into `.grad`; return the mean loss a row, a 0-d tensor."""
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether two calls on one batch give different gradients (noise, sampling, dropout)."""
-
-
 class TrainingRun:
     """Trains a learner and yields one flat record an epoch.
 
     A record holds `stage`, `layer` (None for a whole network), `epoch` (from 1), `n_epochs`, `loss` (mean a row
     over the epoch, each row counted once, without penalties), `learning_rate` (of the first group, at the end of
-    the epoch), `seconds` (training only), and, with `validation`, its metrics. With `progress_seconds`, records
-    that hold `progress` (the share of the epoch done, in (0, 1)) come in between; they are not part of `history`.
+    the epoch), `seconds` (training only), the learner's own figures and, with `validation`, its metrics. With
+    `progress_seconds`, records that hold `progress` (the share of the epoch done, in (0, 1)) come in between; they
+    are not part of `history`.
 
     Parameters
     ----------
@@ -131,6 +115,7 @@ class TrainingRun:
         started = reported = time.perf_counter()
         if self._next_batch == 0:
             self.batches.shuffle()
+            self.learner.begin_epoch(self.epoch, self.n_epochs)
             set_momentum(self.optimizer, momentum_at(self.settings, self.epoch))
         while self._next_batch < self.batches.n_batches:
             self._step(self.batches.batch(self._next_batch))
@@ -159,7 +144,7 @@ class TrainingRun:
     def _end_epoch(self, loss: float) -> Record:
         self._require_finite(loss)
         metrics = self.validation() if self.validation is not None else {}
-        record = self._record(loss=loss, **metrics)
+        record = self._record(loss=loss, **metrics, **self.learner.metrics())
         self.history.append(record)
         self._next_batch, self._seconds = 0, 0.0
         self._loss_sum.zero_()
@@ -236,8 +221,9 @@ class TrainingRun:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that continues the run exactly, except what the learner itself draws."""
+        """Everything that continues the run exactly."""
         return {
+            "learner": self.learner.state_dict(),
             "module": self.learner.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
@@ -252,6 +238,7 @@ class TrainingRun:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
+        self.learner.load_state_dict(state["learner"])
         self.learner.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:

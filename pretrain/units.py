@@ -3,76 +3,228 @@
 Every type is an exponential family in its total input. With states x, bias b and total input a (the bias plus
 the weighted states of the other layer), the energy of a layer is `base_energy(x) - b.x - (weighted input).x`, the
 conditional is `p(x | a)  proportional to  exp(a.x - base_energy(x))`, and its normaliser is `exp(log_partition(a))`.
-That is all an RBM needs for conditionals, Gibbs steps, energy and free energy.
+That is all an RBM needs for conditionals, Gibbs steps, energy and free energy; the mean is the slope of the log
+partition.
+
+Gaussian units are in `pretrain.gaussian_units`, softmax units in `pretrain.softmax_units`, the table of names and
+layers of several types in `pretrain.unit_types`.
+
+References
+----------
+.. [1] Nair, V. & Hinton, G. E. (2010). Rectified linear units improve restricted Boltzmann machines. ICML.
 """
 
 import math
 from typing import ClassVar
 
+import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
-from pretrain.exceptions import SettingsError
 from pretrain.random_streams import BernoulliSampler
 
-
-class BernoulliUnits:
-    """States in {0, 1}: p(x = 1 | a) = sigmoid(a), log partition softplus(a), no base energy."""
-
-    name: ClassVar[str] = "bernoulli"
-    activation: ClassVar[str] = "sigmoid"
-
-    def mean_(self, total_input: torch.Tensor) -> torch.Tensor:
-        """Overwrite the total input with the conditional mean, sigmoid(a); return it."""
-        return total_input.sigmoid_()
-
-    def sample(self, mean: torch.Tensor, *, sampler: BernoulliSampler, out: torch.Tensor) -> torch.Tensor:
-        """Fill `out` with states drawn from the conditional of the given mean; return it."""
-        return sampler.sample(mean, out)
-
-    def base_energy(self, states: torch.Tensor) -> torch.Tensor:
-        """(batch, n_units) -> (batch,): zero for binary states."""
-        return states.new_zeros(states.shape[0])
-
-    def log_partition(self, total_input: torch.Tensor) -> torch.Tensor:
-        """(batch, n_units) -> (batch,): sum over units of log(1 + exp(a)), in nats."""
-        return functional.softplus(total_input).sum(dim=1)
+# B_2k / (2k + 1)!, k = 1..6, of the Bernoulli numbers: the dilogarithm's series in softplus(a).
+DILOGARITHM_SERIES = (1 / 36, -1 / 3600, 1 / 211680, -1 / 10886400, 1 / 526901760, -691 / 16999766784000)
 
 
-class GaussianUnits:
-    """Real states of unit variance: x | a ~ N(a, 1), log partition a^2/2 + log(2 pi)/2, base energy x^2/2.
+class Units(nn.Module):
+    """Base of the unit types: a layer of `n_units` of them.
 
-    The energy x^2/2 - b x differs from the often printed (x - b)^2 / 2 by b^2/2, which does not depend on the
-    states: conditionals, gradients and normalised likelihoods are the same.
+    Attributes
+    ----------
+    name : str
+        What settings and files call the type.
+    activation : str
+        Of the units in a feed-forward network, a name in `pretrain.activations`.
+    discrete : bool
+        Whether the states can be counted: a likelihood is then a probability and not a density.
     """
 
-    name: ClassVar[str] = "gaussian"
-    activation: ClassVar[str] = "identity"
+    name: str
+    activation: str
+    discrete: bool = True
+    value_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
-    def mean_(self, total_input: torch.Tensor) -> torch.Tensor:
-        """The conditional mean of a Gaussian unit is its total input."""
-        return total_input
+    def __init__(self, n_units: int) -> None:
+        super().__init__()
+        self.n_units = n_units
 
-    def sample(self, mean: torch.Tensor, *, sampler: BernoulliSampler, out: torch.Tensor) -> torch.Tensor:
-        """Fill `out` with mean + N(0, 1); return it."""
-        return out.normal_(generator=sampler.generator).add_(mean)
+    def mean_(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
+        """Overwrite the total input, (batch, n_units), with the conditional mean; return it.
+
+        `totals` is what `row_totals` says of the rows.
+        """
+        raise NotImplementedError
+
+    def sample_(
+        self,
+        total_input: torch.Tensor,
+        out: torch.Tensor,
+        *,
+        sampler: BernoulliSampler,
+        totals: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Fill `out` with states drawn given the total input, which becomes the mean; return `out`."""
+        raise NotImplementedError
+
+    def log_partition(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
+        """(batch, n_units) -> (batch,): log of the sum or integral of exp(a.x - base_energy(x)), in nats."""
+        raise NotImplementedError
 
     def base_energy(self, states: torch.Tensor) -> torch.Tensor:
-        """(batch, n_units) -> (batch,): sum over units of x^2 / 2."""
-        return 0.5 * states.square().sum(dim=1)
+        """(batch, n_units) -> (batch,): zero unless the type says otherwise."""
+        return states.new_zeros(states.shape[0])
 
-    def log_partition(self, total_input: torch.Tensor) -> torch.Tensor:
-        """(batch, n_units) -> (batch,): sum over units of a^2/2 + log(2 pi)/2, in nats."""
-        constant = 0.5 * math.log(2 * math.pi) * total_input.shape[1]
-        return 0.5 * total_input.square().sum(dim=1) + constant
+    def bias_of_mean(self, mean: torch.Tensor) -> torch.Tensor:
+        """The biases under which units without other input have this mean, (n_units,) -> (n_units,)."""
+        raise NotImplementedError
+
+    def row_totals(self, states: torch.Tensor) -> torch.Tensor | None:
+        """(batch, 1): what a row holds in all and keeps when it is sampled (words of a document); None elsewhere."""
+        return None
+
+    def variance(self) -> torch.Tensor | None:
+        """(n_units,): factor between the total input and the mean of linear units; None where it is 1."""
+        return None
+
+    def log_variances(self) -> list[tuple[slice, nn.Parameter]]:
+        """The learned logarithms of variances, with their columns; none for most types."""
+        return []
+
+    def write_gradients(self, data: torch.Tensor, model: torch.Tensor, *, model_is_mean: bool) -> None:
+        """Write the gradient of what a type learns besides weights and biases; most learn nothing.
+
+        Parameters
+        ----------
+        data, model : Tensor of shape (n_units,)
+            Mean squares of the states in the data and in the model.
+        model_is_mean : bool
+            Whether `model` is of conditional means: the conditional variance is then added to their squares.
+        """
+
+    def range_problem(self, low: np.ndarray, high: np.ndarray) -> str | None:
+        """What is wrong with columns between `low` and `high`, (n_units,), in words; None if nothing is."""
+        smallest, largest = self.value_range
+        least, most = float(np.min(low)), float(np.max(high))
+        if least >= smallest - 1e-6 and most <= largest + 1e-6:
+            return None
+        return (
+            f"{self.name} units model values from {smallest:g} to {largest:g}, the data go from {least:g} to {most:g}"
+        )
+
+    def row_problem(self, rows: torch.Tensor) -> str | None:
+        """What is wrong with rows, (batch, n_units), that no training can mend, in words; None if nothing is."""
+        return None
 
 
-Units = BernoulliUnits | GaussianUnits
-UNIT_TYPES: dict[str, type[Units]] = {cls.name: cls for cls in (BernoulliUnits, GaussianUnits)}
+class BernoulliUnits(Units):
+    """States in {0, 1}: p(x = 1 | a) = sigmoid(a), log partition softplus(a), no base energy."""
+
+    name, activation = "bernoulli", "sigmoid"
+    value_range = (0.0, 1.0)
+
+    def mean_(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
+        """sigmoid(a)."""
+        return total_input.sigmoid_()
+
+    def sample_(
+        self,
+        total_input: torch.Tensor,
+        out: torch.Tensor,
+        *,
+        sampler: BernoulliSampler,
+        totals: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """On with probability sigmoid(a)."""
+        return sampler.sample(total_input.sigmoid_(), out)
+
+    def log_partition(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
+        """Sum over units of log(1 + exp(a))."""
+        return functional.softplus(total_input).sum(dim=1)
+
+    def bias_of_mean(self, mean: torch.Tensor) -> torch.Tensor:
+        """log(p / (1 - p)), p kept 0.01 away from 0 and 1."""
+        return torch.logit(mean.clamp(0.01, 0.99))
 
 
-def make_units(name: str) -> Units:
-    """The unit type called `name`; SettingsError where there is none."""
-    if name not in UNIT_TYPES:
-        raise SettingsError(f"units must be one of {', '.join(UNIT_TYPES)}; got {name!r}.")
-    return UNIT_TYPES[name]()
+class SpinUnits(Units):
+    """States in {-1, 1}: p(x = 1 | a) = sigmoid(2 a), mean tanh(a), log partition log(2 cosh a), no base energy."""
+
+    name, activation = "spin", "tanh"
+    value_range = (-1.0, 1.0)
+
+    def mean_(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
+        """tanh(a)."""
+        return total_input.tanh_()
+
+    def sample_(
+        self,
+        total_input: torch.Tensor,
+        out: torch.Tensor,
+        *,
+        sampler: BernoulliSampler,
+        totals: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Up with probability sigmoid(2 a), else down."""
+        mean = total_input.tanh_()
+        return sampler.sample((mean + 1).mul_(0.5), out).mul_(2).sub_(1)
+
+    def log_partition(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
+        """Sum over units of log(exp(a) + exp(-a))."""
+        return (functional.softplus(2 * total_input) - total_input).sum(dim=1)
+
+    def bias_of_mean(self, mean: torch.Tensor) -> torch.Tensor:
+        """artanh(mean), the mean kept 0.02 away from -1 and 1."""
+        return torch.atanh(mean.clamp(-0.98, 0.98))
+
+
+class NoisyReLUUnits(Units):
+    """Rectified linear units with noise: x = max(0, a + N(0, sigmoid(a))) [1]_; relu in a feed-forward network.
+
+    Such a unit stands for infinitely many binary copies with the inputs a - 1/2, a - 3/2, ..., of which x are on.
+    Mean, energy and free energy are exact for the copies: the mean is the sum of their probabilities, softplus(a)
+    (to 1e-8), the base energy of x copies is x^2/2 + sum over m = 1..x of log(1 - e^-m), and the log partition
+    -Li2(-e^a). The noise is [1]_'s, Gaussian where the number of copies is whole: the two have nearly the same
+    distribution for a of some units, but small inputs give the copies the larger mean.
+    """
+
+    name, activation = "noisy_relu", "relu"
+    value_range = (0.0, math.inf)
+
+    def mean_(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
+        """softplus(a), the mean number of copies that are on."""
+        return total_input.copy_(functional.softplus(total_input))
+
+    def sample_(
+        self,
+        total_input: torch.Tensor,
+        out: torch.Tensor,
+        *,
+        sampler: BernoulliSampler,
+        totals: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """max(0, a + sqrt(sigmoid(a)) N(0, 1))."""
+        out.normal_(generator=sampler.generator).mul_(total_input.sigmoid().sqrt_())
+        out.add_(total_input).relu_()
+        self.mean_(total_input)
+        return out
+
+    def base_energy(self, states: torch.Tensor) -> torch.Tensor:
+        """Sum over units of x^2/2 + sum over m = 1..x of log(1 - e^-m); the sum is rounded to whole copies."""
+        steps = torch.log(-torch.expm1(-torch.arange(1, 41, dtype=states.dtype, device=states.device)))
+        table = functional.pad(steps.cumsum(dim=0), (1, 0))  # beyond 40 the terms are below float64's rounding
+        return (0.5 * states.square() + table[states.detach().round().long().clamp(0, 40)]).sum(dim=1)
+
+    def log_partition(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
+        """Sum over units of -Li2(-e^a), the integral of softplus up to a."""
+        w = functional.softplus(-total_input.abs())
+        below = w + 0.25 * w.square()
+        for k, coefficient in enumerate(DILOGARITHM_SERIES):
+            below = below + coefficient * w ** (2 * k + 3)
+        above = math.pi**2 / 6 + 0.5 * total_input.square() - below
+        return torch.where(total_input > 0, above, below).sum(dim=1)
+
+    def bias_of_mean(self, mean: torch.Tensor) -> torch.Tensor:
+        """The inverse of softplus."""
+        return torch.log(torch.expm1(mean.clamp(min=0.01)))

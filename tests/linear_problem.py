@@ -5,13 +5,14 @@ import torch
 from torch import nn
 
 from pretrain.batches import BatchSource
+from pretrain.learner import Learner
 from pretrain.settings import TrainingSettings
 from pretrain.training import TrainingRun
 
 N_ROWS, N_FEATURES, N_TARGETS = 23, 5, 2
 
 
-class LinearRegression:
+class LinearRegression(Learner):
     """Squared error summed over the targets, mean over rows."""
 
     stochastic = False

@@ -6,9 +6,10 @@ from torch import nn
 
 from pretrain.activations import ACTIVATIONS
 from pretrain.autoencoder import Autoencoder
+from pretrain.greedy import GreedyPretraining
 from pretrain.rbm import RBM
 from pretrain.settings import AutoencoderSettings, RBMSettings, TrainingSettings
-from pretrain.stack import GreedyPretraining, Stack
+from pretrain.stack import Stack
 
 SIZES = (13, 7, 5, 3)
 BINARY, LINEAR = {"hidden_units": "bernoulli"}, {"hidden_units": "gaussian"}

@@ -9,7 +9,7 @@ from linear_problem import N_ROWS, LinearRegression, problem, run_of
 
 from pretrain.exceptions import SettingsError
 from pretrain.optimization import make_optimizer, momentum_at
-from pretrain.settings import OPTIMIZERS, TrainingSettings
+from pretrain.training_settings import OPTIMIZERS, TrainingSettings
 
 RATE, MOMENTUM, DECAY = 0.01, 0.8, 0.3
 

@@ -8,7 +8,6 @@ import pytest
 
 from pretrain.exceptions import SettingsError
 from pretrain.settings import (
-    OPTIMIZERS,
     AutoencoderSettings,
     FinetuneSettings,
     RBMSettings,
@@ -17,6 +16,7 @@ from pretrain.settings import (
     settings_from_dict,
     to_dict,
 )
+from pretrain.training_settings import OPTIMIZERS
 
 UNUSUAL = [
     TrainingSettings(

@@ -7,9 +7,10 @@ from scipy import sparse
 from stacks import pretrained, quick, rows, same
 
 from pretrain.exceptions import DataError, DataRangeWarning, DivergenceError, SettingsError
+from pretrain.greedy import GreedyPretraining
 from pretrain.scaling import Scaling
 from pretrain.settings import AutoencoderSettings, RBMSettings
-from pretrain.stack import LAYER_KINDS, GreedyPretraining, Stack
+from pretrain.stack import LAYER_KINDS, Stack
 
 layer_kinds = pytest.mark.parametrize("kind", LAYER_KINDS)
 N_ROWS = 23

@@ -7,10 +7,10 @@ from linear_problem import N_ROWS, LinearRegression, problem, run_of, same, weig
 
 from pretrain.batches import Batch, BatchSource
 from pretrain.exceptions import DivergenceError, SettingsError
+from pretrain.greedy import GreedyPretraining
 from pretrain.random_streams import RandomStreams
 from pretrain.rbm import RBM
 from pretrain.settings import AutoencoderSettings, RBMSettings, TrainingSettings
-from pretrain.stack import GreedyPretraining
 from pretrain.training import TrainingRun
 
 # Records ---

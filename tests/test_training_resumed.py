@@ -10,8 +10,9 @@ from linear_problem import N_ROWS, same, weights_of, without_times
 from pretrain.autoencoder import Autoencoder
 from pretrain.batches import BatchSource
 from pretrain.random_streams import RandomStreams
-from pretrain.settings import SCHEDULES, AutoencoderSettings, TrainingSettings
+from pretrain.settings import AutoencoderSettings, TrainingSettings
 from pretrain.training import TrainingRun
+from pretrain.training_settings import SCHEDULES
 
 
 def autoencoder_run(seed, *, validation=None, progress_seconds=None, **training):

@@ -15,17 +15,15 @@ from rich.console import Console
 from pretrain.activations import ACTIVATIONS
 from pretrain.device import DEVICES
 from pretrain.exceptions import SettingsError
+from pretrain.rbm_settings import GRADIENT_ESTIMATORS, MISSING, VISIBLE_BIASES
 from pretrain.settings import (
     CORRUPTIONS,
     LAYER_SETTINGS,
-    OPTIMIZERS,
-    PRECISIONS,
     RECONSTRUCTION_LOSSES,
-    SCHEDULES,
     LayerSettings,
     TrainingSettings,
 )
-from pretrain.units import UNIT_TYPES
+from pretrain.training_settings import OPTIMIZERS, PRECISIONS, SCHEDULES
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Keys of click's context: what was typed, whether a recipe prints instead, and what the command found.
@@ -85,10 +83,25 @@ TRAINING_OPTIONS: dict[str, tuple[Any, str]] = {
     "precision": (click.Choice(PRECISIONS), "Arithmetic of the matrix products."),
 }
 LAYER_OPTIONS: dict[str, tuple[Any, str]] = {
-    "visible_units": (click.Choice(tuple(UNIT_TYPES)), "rbm: units on the data."),
-    "hidden_units": (click.Choice(tuple(UNIT_TYPES)), "rbm: hidden units."),
-    "n_gibbs_steps": (click.INT, "rbm: the k of CD-k."),
+    "visible_units": (click.STRING, "rbm: units on the data, a type or bernoulli:3+gaussian:2+softmax:4."),
+    "hidden_units": (click.STRING, "rbm: hidden units, bernoulli, gaussian, noisy_relu, spin or softmax."),
+    "gradient_estimator": (click.Choice(GRADIENT_ESTIMATORS), "rbm: where the negative phase comes from."),
+    "n_gibbs_steps": (click.INT, "rbm: the k of CD-k, Gibbs steps an update."),
+    "initial_gibbs_steps": (click.INT, "rbm: Gibbs steps of the first epoch, growing to --n-gibbs-steps."),
+    "sample_reconstruction": (click.BOOL, "rbm: whether CD samples the last reconstruction."),
+    "n_chains": (AutoOrInt(), "rbm: persistent chains; auto: as many as a batch has rows."),
+    "n_temperatures": (click.INT, "rbm: temperatures of tempering."),
+    "fast_learning_rate": (click.FLOAT, "rbm: step size of the fast weights of fast_pcd."),
+    "fast_decay": (click.FLOAT, "rbm: what a step leaves of the fast weights."),
+    "centered": (click.BOOL, "rbm: gradient of centred units."),
+    "binarize": (click.BOOL, "rbm: draw 0/1 states from the data, anew every time."),
+    "sparsity_target": (click.FLOAT, "rbm: mean activation that hidden units are pulled to."),
+    "sparsity_cost": (click.FLOAT, "rbm: weight of the sparsity penalty."),
+    "sparsity_decay": (click.FLOAT, "rbm: what an update leaves of the running mean activation."),
+    "hidden_dropout": (click.FLOAT, "rbm: probability of leaving a hidden unit out."),
+    "missing": (click.Choice(MISSING), "rbm: what NaN entries are: a mistake, or drawn by Gibbs sampling."),
     "weight_scale": (click.FLOAT, "rbm: standard deviation of the initial weights."),
+    "initial_visible_bias": (click.Choice(VISIBLE_BIASES), "rbm: whether visible biases begin at the data's means."),
     "corruption": (click.Choice(CORRUPTIONS), "autoencoder: noise on the input."),
     "corruption_level": (click.FLOAT, "autoencoder: share of masked inputs, or standard deviation."),
     "tied": (click.BOOL, "autoencoder: the decoder has the encoder's weights, transposed."),

@@ -7,11 +7,11 @@ import numpy as np
 
 from pretrain.estimators.inputs import initial_momentum, training_settings
 from pretrain.estimators.supervised import NetworkClassifier, NetworkRegressor, SupervisedEstimator
+from pretrain.greedy import GreedyPretraining
 from pretrain.network import Network, unroll
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
 from pretrain.settings import AutoencoderSettings, LayerSettings, RBMSettings
-from pretrain.stack import GreedyPretraining
 
 # Fields of TrainingSettings and the parameters that fill them in pretraining.
 PRETRAINING_PARAMETERS = {

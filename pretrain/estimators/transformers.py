@@ -20,8 +20,8 @@ from pretrain.estimators.inputs import (
     training_settings,
 )
 from pretrain.exceptions import DataError
+from pretrain.greedy import GreedyPretraining
 from pretrain.settings import LAYER_SETTINGS, LayerSettings, RBMSettings
-from pretrain.stack import GreedyPretraining
 from pretrain.training import Record
 
 # Fields of TrainingSettings and the parameters that fill them.

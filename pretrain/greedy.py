@@ -1,0 +1,251 @@
+"""Greedy layer-wise pretraining of a stack.
+
+References
+----------
+.. [1] Hinton, G. E., Osindero, S. & Teh, Y.-W. (2006). A fast learning algorithm for deep belief nets. Neural
+       Computation 18, 1527-1554.
+.. [2] Bengio, Y., Lamblin, P., Popovici, D. & Larochelle, H. (2007). Greedy layer-wise training of deep
+       networks. NIPS 19.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from pretrain._validation import one_per_layer, require_number, require_sequence
+from pretrain.batches import BatchSource, as_dense_tensor
+from pretrain.budget import PRETRAINING_EPOCHS, resolve_budget
+from pretrain.device import resolve_device, resolve_precision
+from pretrain.exceptions import DataError, SettingsError
+from pretrain.missing_values import impute
+from pretrain.monitoring import MONITORED_ROWS, LayerMonitor
+from pretrain.random_streams import RandomStreams
+from pretrain.scaling import Scaling
+from pretrain.settings import LayerSettings
+from pretrain.stack import LAYER_KINDS, Stack, encode_rows
+from pretrain.training import Record, TrainingRun
+
+CHUNK_ROWS = 512  # of dense rows at a time: sparse data may have many columns
+
+
+class GreedyPretraining:
+    """Trains a stack from the data upwards, one layer at a time [1]_, [2]_: an iterator of records.
+
+    Layer k is trained on exactly what layers below k encode the data to, hidden probabilities and not samples;
+    layers below are not touched again. Labels are not an argument.
+
+        run = GreedyPretraining(X, (500, 500, 2000), RBMSettings(), seed=0)
+        for record in run:
+            print(record["layer"], record["epoch"], record["loss"])
+        run.stack
+
+    Parameters
+    ----------
+    X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_features)
+        Scaled training rows.
+    hidden_layer_sizes : sequence of int
+        Units of each layer, from the data upwards.
+    settings : RBMSettings, AutoencoderSettings or a list of them
+        One for all layers, or exactly one a layer.
+    seed : int
+    sample_weight : array of shape (n_samples,) or None
+        What each row counts in the gradients.
+    validation_rows : like X, or None
+        Scaled rows that are not trained on; with them every record has the figures of `LayerMonitor`.
+    monitor : bool
+        Whether records have the figures of `LayerMonitor` without validation rows too.
+    device : {"auto", "cpu", "cuda"} or torch.device
+    scaling : Scaling or None
+        Kept with the stack; `X` is taken as scaled already.
+    progress_seconds : float or None
+        See `TrainingRun`.
+
+    Raises
+    ------
+    DataError
+        If X has no rows, holds infinite values, or NaN where the first layer's settings do not say
+        `missing="gibbs"`, or rows that the visible units cannot stand for (a category with no column on).
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        hidden_layer_sizes: Sequence[int],
+        settings: LayerSettings | Sequence[LayerSettings],
+        *,
+        seed: int,
+        sample_weight: Any = None,
+        validation_rows: Any = None,
+        monitor: bool = False,
+        device: str | torch.device = "auto",
+        scaling: Scaling | None = None,
+        progress_seconds: float | None = None,
+    ) -> None:
+        require_sequence("the stack", "hidden_layer_sizes", hidden_layer_sizes)
+        for size in hidden_layer_sizes:
+            require_number("the stack", "hidden_layer_sizes", size, at_least=1, integer=True)
+        self.sizes = [int(size) for size in hidden_layer_sizes]
+        if not self.sizes:
+            raise SettingsError("hidden_layer_sizes must name at least one layer; got none.")
+        self.settings: list[LayerSettings] = one_per_layer("the stack", "settings", settings, len(self.sizes))
+        self.streams = RandomStreams(seed)
+        self.device = resolve_device(device)
+        self.scaling, self.progress_seconds = scaling, progress_seconds
+        self.sample_weight, self.monitor = sample_weight, monitor or validation_rows is not None
+        self.layers: list[Any] = []
+        self.run: TrainingRun | None = None
+        self._range = column_range(X, missing=self._missing)
+        self._inputs = self._placed(X)
+        self._validation = None if validation_rows is None else self._placed(validation_rows)
+
+    @property
+    def stack(self) -> Stack:
+        """The layers so far, the one in training included."""
+        return Stack(self.layers, self.scaling)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every layer has been trained."""
+        return len(self.layers) == len(self.sizes) and self.run is not None and self.run.finished
+
+    def __iter__(self) -> Iterator[Record]:
+        return self
+
+    def __next__(self) -> Record:
+        while not self.finished:
+            if self.run is None or self.run.finished:
+                self._begin_layer()
+            assert self.run is not None
+            for record in self.run:
+                return {**record, "n_layers": len(self.sizes)}
+        self._inputs = self._validation = None
+        raise StopIteration
+
+    @property
+    def _missing(self) -> bool:
+        return getattr(self.settings[0], "missing", "error") == "gibbs"
+
+    def _placed(self, X: Any) -> Any:
+        return X if self.device.type == "cpu" else as_dense_tensor(X).to(self.device)
+
+    def _begin_layer(self) -> None:
+        k = len(self.layers)
+        below = self.layers[-1] if self.layers else None
+        if below is not None:
+            self._inputs = self._encoded(below, self._inputs)
+            self._validation = None if self._validation is None else self._encoded(below, self._validation)
+        settings = self.settings[k]
+        layer = LAYER_KINDS[settings.kind].from_settings(
+            self._inputs.shape[1],
+            self.sizes[k],
+            settings,
+            below=None if below is None else below.activation,
+            data_range=self._range,
+            data_mean=self._mean() if getattr(settings, "initial_visible_bias", "zero") == "data" else None,
+            generator=self.streams.generator("init", layer=k),
+        )
+        if below is None:
+            require_rows(layer, self._inputs)
+        self.layers.append(layer.to(self.device))
+        self.run = self._layer_run(k)
+
+    def _encoded(self, below: Any, X: Any) -> torch.Tensor:
+        if self._missing and len(self.layers) == 1:
+            generator = self.streams.generator("missing", device=self.device)
+            X = impute(below, as_dense_tensor(X).to(self.device), generator=generator)
+        return encode_rows(below, X)
+
+    def _mean(self) -> torch.Tensor:
+        total: Any = 0.0
+        known: Any = 0
+        for rows in row_chunks(self._inputs):
+            total = total + torch.nansum(rows, dim=0, dtype=torch.float64)
+            known = known + (~torch.isnan(rows)).sum(dim=0)
+        return (total / known).float().cpu()
+
+    def _layer_run(self, k: int) -> TrainingRun:
+        layer, settings = self.layers[k], self.settings[k]
+        training = resolve_budget(settings.training, self._inputs.shape[0], fewest_epochs=PRETRAINING_EPOCHS)
+        dtype = resolve_precision(training.precision, self.device, layer.weight.numel())
+        batches = BatchSource(
+            self._inputs,
+            sample_weight=self.sample_weight,
+            batch_size=int(training.batch_size),
+            generator=self.streams.generator("batches", layer=k),
+            device=self.device,
+        )
+        return TrainingRun(
+            layer.learning_rule(settings, streams=self.streams, layer=k, dtype=dtype),
+            batches,
+            training,
+            stage="pretrain",
+            layer=k,
+            validation=self._layer_monitor(k) if self.monitor else None,
+            progress_seconds=self.progress_seconds,
+        )
+
+    def _layer_monitor(self, k: int) -> LayerMonitor:
+        generator = self.streams.generator("monitoring", layer=k, device=self.device)
+        rows, validation = self._known(self._inputs), self._validation
+        return LayerMonitor(
+            self.layers[k], rows, None if validation is None else self._known(validation), generator=generator
+        )
+
+    def _known(self, X: Any) -> torch.Tensor:
+        """The first rows without missing values, at most as many as are monitored."""
+        rows = as_dense_tensor((X.tocsr() if sparse.issparse(X) else X)[:MONITORED_ROWS])
+        return rows[~torch.isnan(rows).any(dim=1)].to(self.device)
+
+
+def column_range(X: Any, *, missing: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest value of each column, float64 of shape (n_features,) each.
+
+    Parameters
+    ----------
+    X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_features)
+    missing : bool
+        Whether NaN stands for a missing value; a column must have at least one that is not.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, or values that are infinite, or NaN where none may be missing.
+    """
+    if X.shape[0] == 0:
+        raise DataError("X has no rows; pretraining needs at least one.")
+    if sparse.issparse(X):
+        bounds = [bound.toarray().ravel() for bound in (X.tocsc().min(axis=0), X.tocsc().max(axis=0))]
+    else:
+        values = X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
+        smaller, larger = (np.fmin, np.fmax) if missing else (np.minimum, np.maximum)
+        bounds = [smaller.reduce(values, axis=0), larger.reduce(values, axis=0)]
+    low, high = (np.asarray(bound, dtype=np.float64) for bound in bounds)
+    if not np.isfinite(low - high).all():
+        column = int(np.flatnonzero(~np.isfinite(low - high))[0])
+        problem = "no known value" if missing else "values that are NaN or infinite"
+        raise DataError(
+            f"X holds {problem} in column {column}. Fill or drop them, or let an RBM draw missing values with "
+            "missing='gibbs'."
+        )
+    return low, high
+
+
+def require_rows(layer: Any, X: Any) -> None:
+    """Raise DataError unless the rows are such as the visible units can stand for: counts, one-hot columns."""
+    units = getattr(layer, "visible_units", None)
+    if units is None:
+        return
+    for rows in row_chunks(X):
+        problem = units.row_problem(rows)
+        if problem:
+            raise DataError(f"X does not fit visible_units={units.name!r}: {problem}.")
+
+
+def row_chunks(X: Any) -> Iterator[torch.Tensor]:
+    """The rows of X as dense float32 tensors, some hundreds at a time."""
+    X = X.tocsr() if sparse.issparse(X) else X
+    for start in range(0, X.shape[0], CHUNK_ROWS):
+        yield as_dense_tensor(X[start : start + CHUNK_ROWS])

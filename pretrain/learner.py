@@ -1,0 +1,46 @@
+"""What the training loop drives: something that turns a batch into gradients."""
+
+from typing import Any
+
+import torch
+
+from pretrain.batches import Batch
+
+
+class Learner:
+    """Base of the learning rules.
+
+    Attributes
+    ----------
+    module : nn.Module
+        What is trained.
+    """
+
+    module: Any
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether two calls on one batch give different gradients (noise, sampling, dropout)."""
+        raise NotImplementedError
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser: "params", and optionally "rate_factor" (default 1)."""
+        raise NotImplementedError
+
+    def fill_gradients(self, batch: Batch) -> torch.Tensor:
+        """Write the mean gradient of the batch into `.grad`; return the mean loss a row, a 0-d tensor."""
+        raise NotImplementedError
+
+    def begin_epoch(self, epoch: int, n_epochs: int) -> None:
+        """Prepare for `epoch` (from 0) of `n_epochs`; most rules have nothing to prepare."""
+
+    def metrics(self) -> dict[str, float]:
+        """Figures of the epoch for its record, besides the loss; most rules have none."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What continues the rule exactly, besides the module; most rules have nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
