@@ -32,16 +32,19 @@ class ArraySpec:
         As numpy writes it, "<f4" for float32.
     trainable : bool
         Whether its numbers count as parameters of the model.
+    n_unused : int
+        How many of them stand for nothing, and do not count.
     """
 
     shape: tuple[int, ...]
     dtype: str = "<f4"
     trainable: bool = True
+    n_unused: int = 0
 
     @property
     def n_parameters(self) -> int:
         """How many parameters of the model the dataset holds."""
-        return math.prod(self.shape) if self.trainable else 0
+        return math.prod(self.shape) - self.n_unused if self.trainable else 0
 
 
 def require_keys(

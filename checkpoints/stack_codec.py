@@ -71,8 +71,11 @@ class LayerCodec:
         }
         if not config.get("tied", True):
             layout["decoder_weight"] = ArraySpec((n_visible, n_hidden))
-        if "gaussian_learned" in group_names(config.get("visible_units", "")):
-            layout["visible_log_variance"] = ArraySpec((n_visible,))
+        units = config.get("visible_units", "")
+        if "gaussian_learned" in group_names(units):
+            groups = parse_groups("visible_units", units, n_visible, UNIT_TYPES)
+            n_unused = sum(group.width for group in groups if group.name != "gaussian_learned")
+            layout["visible_log_variance"] = ArraySpec((n_visible,), n_unused=n_unused)
         return layout
 
     def tensors(self, layer: Any) -> Tensors:

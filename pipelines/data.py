@@ -17,13 +17,12 @@ from typing import Literal, NamedTuple
 import h5py
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.datasets import fetch_openml, load_digits
+from sklearn.datasets import fetch_openml
 
+from pipelines.built_in import BUILT_IN, DATA_VARIABLE, FACES_FILE
 from pipelines.data_files import RawData, pick_arrays, read_csv, read_folder, read_npz
 from pretrain.exceptions import DataError
 
-DATA_VARIABLE = "PRETRAIN_DATA"
-BUILT_IN = ("digits", "mnist")
 DECLARED_RANGES = {"uint8": (0.0, 255.0), "bool": (0.0, 1.0)}  # by the dtype in the file
 
 
@@ -81,6 +80,7 @@ def list_datasets() -> list[DataForm]:
     return [
         DataForm("digits", "handwritten digits of scikit-learn, built in", "1,797 images of 8 x 8"),
         DataForm("mnist", f"the IDX files in ${DATA_VARIABLE}/mnist", "60,000 + 10,000 images of 28 x 28"),
+        DataForm("faces", f"patches of ${DATA_VARIABLE}/{FACES_FILE}", "103,500 + 41,400 images of 25 x 25"),
         DataForm("openml:NAME", "from openml.org, fetched once; also openml:NAME@VERSION, openml:ID"),
         DataForm("FOLDER of IDX files", "train-images-idx3-ubyte[.gz], also train-labels, t10k-images, -labels"),
         DataForm("FOLDER of images", "one subfolder of grey png, jpg, pgm or bmp images, of one size, per class"),
@@ -133,17 +133,16 @@ def load_dataset(source: str, *, target: str | None = None) -> Dataset:
 
 def _read(source: str, target: str | None) -> RawData:
     """Choose the reader by the form of the name."""
-    if source == "digits":
-        digits = load_digits()
-        return RawData(digits.images, digits.target, value_range=(0.0, 16.0))
+    if source in BUILT_IN:
+        return BUILT_IN[source]()
     if source.startswith("openml:"):
         return _read_openml(source)
-    path = _find_mnist() if source == "mnist" else Path(os.path.expanduser(source))
+    path = Path(os.path.expanduser(source))
     if not source or not path.exists():
         near = get_close_matches(source.lower(), BUILT_IN, n=1)
         raise DataError(
             f"no such file or data set: {source!r}{f' (did you mean {near[0]!r}?)' if near else ''}; give "
-            "digits, mnist, openml:NAME or the path of a folder (IDX files, images), .npz, .h5 or .csv file"
+            f"{', '.join(BUILT_IN)}, openml:NAME or the path of a folder (IDX files, images), .npz, .h5 or .csv file"
         )
     if path.is_dir():
         return read_folder(path)
@@ -154,18 +153,6 @@ def _read(source: str, target: str | None) -> RawData:
     if path.suffix.lower() in (".h5", ".hdf5"):
         return _read_hdf5(path)
     raise DataError(f"{source}: expected a folder or a .npz, .h5, .hdf5, .csv or .csv.gz file, found {path.suffix!r}")
-
-
-def _find_mnist() -> Path:
-    root = os.environ.get(DATA_VARIABLE)
-    folder = Path(os.path.expanduser(root or ""), "mnist")
-    if root and folder.is_dir():
-        return folder
-    state = f"there is no folder {folder}" if root else f"the environment variable {DATA_VARIABLE} is not set"
-    raise DataError(
-        f"mnist: {state}: set {DATA_VARIABLE} to the folder that contains mnist/, or give as DATA the path "
-        "of a folder of IDX files"
-    )
 
 
 def _read_openml(source: str) -> RawData:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from sklearn.utils.class_weight import compute_sample_weight
 
 import checkpoints
 from pipelines.preparation import PreparedData
@@ -23,16 +24,27 @@ def pretrain_stack(
     *,
     seed: int,
     device: str | torch.device = "auto",
+    monitor: bool = False,
+    class_weight: str = "none",
     progress: TrainingProgress,
     title: str = "",
     transient: bool = False,
 ) -> tuple[Stack, list[Record]]:
-    """Pretrain a stack on all training rows, without their labels; return it with its records."""
+    """Pretrain a stack on all training rows, without their labels; return it with its records.
+
+    With `monitor`, or validation rows in the split, the records have the figures of `LayerMonitor`. `class_weight`
+    "balanced" weighs the rows by their labels, so that all labels count alike.
+    """
+    validation = prepared.validation_rows()
+    weight = compute_sample_weight("balanced", prepared.train_labels()) if class_weight == "balanced" else None
     run = GreedyPretraining(
         prepared.train_rows(),
         hidden_layer_sizes,
         settings,
         seed=seed,
+        sample_weight=weight,
+        validation_rows=validation if monitor and len(validation) else None,
+        monitor=monitor,
         device=device,
         scaling=prepared.scaling,
         progress_seconds=PROGRESS_SECONDS,
@@ -51,12 +63,21 @@ def run_stack(
     seed: int,
     device: str,
     command: str,
+    monitor: bool = False,
+    class_weight: str = "none",
 ) -> dict[str, Any]:
     """Pretrain, save, and return what the command reports: seconds, loss a layer, sizes."""
     started = time.perf_counter()
     with TrainingProgress() as progress:
         stack, history = pretrain_stack(
-            prepared, hidden_layer_sizes, settings, seed=seed, device=device, progress=progress
+            prepared,
+            hidden_layer_sizes,
+            settings,
+            seed=seed,
+            device=device,
+            monitor=monitor or len(prepared.split.validation) > 0,
+            class_weight=class_weight,
+            progress=progress,
         )
     seconds = time.perf_counter() - started
     given = settings if isinstance(settings, Sequence) else [settings] * len(stack.layers)
@@ -64,7 +85,11 @@ def run_stack(
         **origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)),
         "data": prepared.describe(),
         "split": prepared.split.to_dict(),
-        "settings": {"hidden_layer_sizes": list(stack.hidden_layer_sizes), "layers": [to_dict(s) for s in given]},
+        "settings": {
+            "hidden_layer_sizes": list(stack.hidden_layer_sizes),
+            "layers": [to_dict(s) for s in given],
+            "class_weight": class_weight,
+        },
     }
     checkpoints.save(stack.cpu(), output, overwrite=overwrite, history=history, provenance=provenance)
     return {

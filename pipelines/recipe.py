@@ -16,9 +16,12 @@ from pretrain.exceptions import DataError, SettingsError
 
 COMMANDS = ("stack", "finetune", "evaluate", "compare")
 KEYS = ("title", "description", "data", "minutes", "paper", "steps")
-# What each step reads and writes inside the run folder.
-INPUTS = {"finetune": "stack.h5", "evaluate": "net.h5"}
+# What a step writes inside the run folder, and what it reads: the last that was written.
 OUTPUTS = {"stack": "stack.h5", "finetune": "net.h5"}
+READS = ("finetune", "evaluate")
+FLAGS = ("likelihood", "monitor")  # options without a value: true gives them, false leaves them out
+# Measures that a paper's number can be of, as the commands print them.
+MEASURES = ("test_error", "test_log_likelihood")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Recipe:
     steps : tuple of dict
         `command` and its options.
     paper : dict or None
-        `test_error` and `source`: the published number that the run is printed beside.
+        `source` and one of `MEASURES`: the published number that the run is printed beside.
     minutes : float or None
         What it took on two cores.
     """
@@ -46,6 +49,11 @@ class Recipe:
     steps: tuple[Mapping[str, Any], ...]
     paper: Mapping[str, Any] | None = None
     minutes: float | None = None
+
+    @property
+    def measure(self) -> str | None:
+        """Which of `MEASURES` the paper's number is of."""
+        return next((name for name in MEASURES if name in (self.paper or {})), None)
 
     def commands(
         self, data: str, output: Path, common: Mapping[str, Any], typed: Collection[str] = ()
@@ -63,23 +71,29 @@ class Recipe:
             Those of them that win over a step's own.
         """
         forced = {name: common[name] for name in typed}
-        steps = [{**common, **step, **forced} for step in self.steps]
-        return [self._arguments(step, data, output) for step in steps]
+        steps, written = [], None
+        for step in self.steps:
+            steps.append(self._arguments({**common, **step, **forced}, data, output, written))
+            written = OUTPUTS.get(step["command"], written)
+        return steps
 
-    def _arguments(self, step: Mapping[str, Any], data: str, output: Path) -> list[str]:
+    def _arguments(self, step: Mapping[str, Any], data: str, output: Path, written: str | None) -> list[str]:
         command = step["command"]
         arguments = [command]
-        if command in INPUTS:
-            arguments.append(str(output / INPUTS[command]))
+        if command in READS:
+            arguments.append(str(output / str(written)))
         arguments.append(data)
         if command == "compare":
             arguments += ["--output", str(output)]
         elif command in OUTPUTS:
             arguments += ["--output", str(output / OUTPUTS[command]), "--overwrite"]
-        unknown = ("command", "seed") if command == "evaluate" else ("command",)
-        options = {name: value for name, value in step.items() if name not in unknown}
+        options = {name: value for name, value in step.items() if name != "command"}
         for name, value in options.items():
-            arguments += ["--" + name.replace("_", "-"), _as_text(value)]
+            spelled = "--" + name.replace("_", "-")
+            if name not in FLAGS:
+                arguments += [spelled, _as_text(value)]
+            elif value:
+                arguments.append(spelled)
         return arguments
 
 
@@ -124,11 +138,15 @@ def _check(content: Mapping[str, Any], path: Path) -> None:
     for key in ("title", "description", "data"):
         if not isinstance(content[key], str):
             raise SettingsError(f"{path}: {key!r} must be text; got {content[key]!r}.")
-    steps, paper = content["steps"], content.get("paper", {"test_error": 0, "source": ""})
+    steps, paper = content["steps"], content.get("paper", {MEASURES[0]: 0, "source": ""})
     if not isinstance(steps, list) or not steps or not all(isinstance(step, dict) for step in steps):
         raise SettingsError(f"{path}: steps must be one or more [[steps]] tables; got {steps!r}.")
-    if not isinstance(paper, dict) or not {"test_error", "source"} <= set(paper):
-        raise SettingsError(f"{path}: [paper] must have test_error and source; got {paper!r}.")
+    if not isinstance(paper, dict) or "source" not in paper or not set(paper) & set(MEASURES):
+        raise SettingsError(f"{path}: [paper] must have source and one of {', '.join(MEASURES)}; got {paper!r}.")
+    if steps[0].get("command") in READS:
+        raise SettingsError(
+            f"{path}: the first step, {steps[0]['command']!r}, has no file to read; begin with stack."
+        )
     for step in steps:
         if step.get("command") not in COMMANDS:
             raise SettingsError(

@@ -63,7 +63,7 @@ class AnnealingPath:
     def log_ratio(self, v: torch.Tensor, above: float, below: float) -> torch.Tensor:
         """log of p_above(v) / p_below(v), both without their normalisers."""
         hidden_input, units = self.rbm.hidden_input(v), self.rbm.hidden_units
-        visible = (above - below) * (v @ (self.rbm.visible_bias - self.base_bias))
+        visible = (above - below) * (self.rbm.visible_units.statistic(v) @ (self.rbm.visible_bias - self.base_bias))
         hidden = units.log_partition(above * hidden_input) - units.log_partition(below * hidden_input)
         return (visible + hidden).double()
 

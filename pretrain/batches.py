@@ -102,12 +102,20 @@ class BatchSource:
 
 
 def _mean_one(sample_weight: Any, n_samples: int) -> torch.Tensor:
-    weight = torch.as_tensor(sample_weight, dtype=torch.float64)
+    values = sample_weight.numpy(force=True) if isinstance(sample_weight, torch.Tensor) else sample_weight
+    weight = torch.from_numpy(np.array(values, dtype=np.float64))  # a copy: it may be read-only, or run backwards
     if weight.shape != (n_samples,):
         raise DataError(f"sample_weight must have one entry a row, ({n_samples},); got {tuple(weight.shape)}.")
     if not bool(torch.isfinite(weight).all()) or bool((weight < 0).any()) or not bool((weight > 0).any()):
         raise DataError("sample_weight must be finite, 0 or more, and above 0 for at least one row.")
     return (weight / weight.mean()).float()
+
+
+def weighted_mean(rows: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Mean of rows, (batch, n) -> (n,), each counted by its weight; the plain mean where no row has any."""
+    if weight is None or not bool(weight.any()):
+        return rows.float().mean(dim=0)
+    return (weight / weight.sum()) @ rows.float()
 
 
 def as_dense_tensor(rows: Any, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -64,6 +64,7 @@ class Conditionals:
             0 for hidden units that are left out.
         """
         units = self.rbm.hidden_units
+        v = self.rbm.visible_units.statistic(v)
         if totals is None:
             torch.addmm(self.hidden_bias, v, self.weight.T, out=mean)
         else:

@@ -9,12 +9,15 @@ References
 .. [4] Srivastava, N. et al. (2014). Dropout. JMLR 15, 1929-1958, section 8.
 """
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pretrain.batches import Batch
+from pretrain.batches import Batch, weighted_mean
+from pretrain.column_groups import group_names
 from pretrain.conditionals import Conditionals
+from pretrain.exceptions import SettingsError
 from pretrain.learner import Learner
 from pretrain.missing_values import fill_missing_
 from pretrain.negative_phase import (
@@ -26,6 +29,7 @@ from pretrain.negative_phase import (
 )
 from pretrain.random_streams import random_mask
 from pretrain.rbm_settings import RBMSettings
+from pretrain.sparsity import SparsityPenalty
 from pretrain.tempering import TemperedChains
 
 if TYPE_CHECKING:
@@ -38,7 +42,10 @@ NEGATIVE_PHASES: dict[str, type[NegativePhase]] = {
     "fast_pcd": FastPersistentChains,
     "tempering": TemperedChains,
 }
+Gradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # of weight, visible bias and hidden bias
+Offsets = tuple[torch.Tensor, torch.Tensor]
 OFFSET_RATE = 0.01  # of the running means that centred units are centred by
+VARIANCE_RATE = 0.1  # of the learning rate
 # A chain that does not start at the data has no reconstruction: one is made for every so many batches.
 RECONSTRUCT_EVERY = 20
 
@@ -81,17 +88,26 @@ class ContrastiveDivergence(Learner):
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        if settings.binarize and rbm.visible_units.name != "bernoulli":
+            raise SettingsError(
+                f"binarize of RBMSettings is for bernoulli visible units; this layer has {rbm.visible_units.name!r} "
+                "ones. Turn it off for the layers above the data: settings may be a list, one a layer."
+            )
         self.module, self.settings, self.generator, self.dtype = rbm, settings, generator, dtype
         self.conditionals = Conditionals(rbm, generator=generator, dtype=dtype)
         self.negative = NEGATIVE_PHASES[settings.gradient_estimator](self.conditionals, settings)
         self.n_gibbs_steps = settings.n_gibbs_steps
+        self._centered = settings.centered is True or (settings.centered == "auto" and self._has_gaussian_visible())
         self._shape = (0, 0)
         self._n_batches = 0
         self._loss = torch.zeros((), device=rbm.weight.device)
-        self._offsets: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._activity: torch.Tensor | None = None
+        self._offsets: Offsets | None = None
+        self._sparsity = SparsityPenalty(settings)
         for parameter in rbm.parameters():
             parameter.grad = torch.zeros_like(parameter)
+
+    def _has_gaussian_visible(self) -> bool:
+        return any(name.startswith("gaussian") for name in group_names(self.module.visible_units.name))
 
     @property
     def stochastic(self) -> bool:
@@ -101,8 +117,12 @@ class ContrastiveDivergence(Learner):
         return draws or not self.negative.deterministic
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """All parameters of the RBM in one group."""
-        return [{"params": list(self.module.parameters())}]
+        """Weights and biases; learned variances with a tenth of the learning rate."""
+        rbm = self.module
+        groups: list[dict[str, Any]] = [{"params": [rbm.weight, rbm.visible_bias, rbm.hidden_bias]}]
+        if variances := [log_variance for _, log_variance in rbm.visible_units.log_variances()]:
+            groups.append({"params": variances, "rate_factor": VARIANCE_RATE})
+        return groups
 
     def begin_epoch(self, epoch: int, n_epochs: int) -> None:
         """Set the Gibbs steps of `epoch` (from 0): from the initial number to the last in equal steps."""
@@ -137,7 +157,7 @@ class ContrastiveDivergence(Learner):
             self.conditionals.draw(data, out=self._data_states)
             data.copy_(self._data_states)
         self._run_phases(rows, data, chains)
-        self._loss_of(rows, data, chains)
+        self._loss_of(rows, data, chains, batch.weight)
         self._write_gradients(rows, batch.weight)
         self._n_batches += 1
         return self._loss
@@ -167,7 +187,7 @@ class ContrastiveDivergence(Learner):
         shape, kept = (rows, self.module.n_hidden), 1 - self.settings.hidden_dropout
         return random_mask(shape, kept, generator=self.generator, dtype=self.dtype)
 
-    def _loss_of(self, rows: int, data: torch.Tensor, chains: torch.Tensor) -> None:
+    def _loss_of(self, rows: int, data: torch.Tensor, chains: torch.Tensor, weight: torch.Tensor | None) -> None:
         if self.negative.from_data:
             torch.sub(chains, data, out=self._difference)
         elif self._n_batches % RECONSTRUCT_EVERY == 0:
@@ -177,15 +197,19 @@ class ContrastiveDivergence(Learner):
         else:
             return
         flat = self._difference.view(-1)
-        self._loss = torch.dot(flat, flat) / rows
+        total = torch.dot(flat, flat) if weight is None else self._difference.square().sum(dim=1) @ weight
+        self._loss = total / rows
 
     def _write_gradients(self, rows: int, weight: torch.Tensor | None) -> None:
         rbm, chains = self.module, self._shape[1]
         totals = rbm.visible_units.row_totals(self._v)
         shares = self._row_shares(rows, weight)
-        self._write_unit_gradients(rows, shares)
-        self._add_sparsity(rows)
-        offsets = self._center(rows) if self.settings.centered else None
+        squares = self._mean_squares(rows, shares) if rbm.visible_units.variance() is not None else None
+        offsets = self._track_offsets(rows, weight) if self._centered else None
+        self._sparsity.subtract_(self._h[:rows], weight)
+        if offsets is not None:
+            self._v.sub_(offsets[0].to(self.dtype))
+            self._h.sub_(offsets[1].to(self.dtype))
         if shares is None:  # the data count negatively, and both halves as means over their own rows
             self._h[:rows].mul_(-chains / rows)
             scale = 1 / chains
@@ -197,12 +221,14 @@ class ContrastiveDivergence(Learner):
         torch.addmm(target, self._h.T, self._v, beta=0, alpha=scale, out=target)
         if target is not gradients[0]:
             gradients[0].copy_(target)
-        counted = self._h if totals is None else self._h.float().mul_(totals)
+        counted = self._h if totals is None else self._h.float() * totals
         torch.sum(counted, dim=0, dtype=torch.float32, out=gradients[2]).mul_(scale)
         self._write_visible_bias(rows, shares, gradients[1])
+        if squares is not None:
+            self._write_variances(squares, gradients, offsets)
         if offsets is not None:
             gradients[1].sub_(offsets[1] @ gradients[0])
-            gradients[2].sub_(gradients[0] @ offsets[0])
+            gradients[2].sub_(gradients[0] @ rbm.visible_units.statistic(offsets[0][None])[0].detach())
         self.negative.after_gradients(gradients)
 
     def _row_shares(self, rows: int, weight: torch.Tensor | None) -> torch.Tensor | None:
@@ -216,47 +242,37 @@ class ContrastiveDivergence(Learner):
 
     def _write_visible_bias(self, rows: int, shares: torch.Tensor | None, out: torch.Tensor) -> None:
         if shares is not None:
-            torch.sum(self._v.float().mul_(shares), dim=0, out=out)
+            torch.sum(self._v.float() * shares, dim=0, out=out)
         elif self.negative.from_data:
             torch.mean(self._difference, dim=0, out=out)
         else:
             torch.mean(self._v[rows:], dim=0, dtype=torch.float32, out=out)
             out.sub_(torch.mean(self._v[:rows], dim=0, dtype=torch.float32))
 
-    def _write_unit_gradients(self, rows: int, shares: torch.Tensor | None) -> None:
-        units = self.module.visible_units
-        if units.variance() is None:
-            return
-        squares = self._v.float().square_()
-        if shares is None:
-            data, model = squares[:rows].mean(dim=0), squares[rows:].mean(dim=0)
-        else:
-            squares.mul_(shares)
-            data, model = -squares[:rows].sum(dim=0), squares[rows:].sum(dim=0)
-        units.write_gradients(data, model, model_is_mean=self.negative.ends_in_means)
+    def _mean_squares(self, rows: int, shares: torch.Tensor | None) -> torch.Tensor:
+        """(n_visible,): mean square of the visible states of the chains less that of the data."""
+        squares = self._v.float().square()
+        if self.negative.ends_in_means:  # the square of a mean is too small by the variance
+            squares[rows:] += self.module.visible_units.variance()
+        if shares is not None:
+            return squares.mul_(shares).sum(dim=0)
+        return squares[rows:].mean(dim=0) - squares[:rows].mean(dim=0)
 
-    def _center(self, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-        v, h = self._v[:rows].float().mean(dim=0), self._h[:rows].float().mean(dim=0)
+    def _write_variances(self, squares: torch.Tensor, gradients: Gradients, offsets: Offsets | None) -> None:
+        rbm, (weight, visible_bias, hidden_bias) = self.module, gradients
+        # Mean of v times its total input b + W^T h, from the correlations that are there already.
+        products = rbm.visible_bias * visible_bias + (rbm.weight * weight).sum(dim=0)
+        if offsets is not None:  # those are centred: back to the plain ones
+            products += visible_bias * (offsets[1] @ rbm.weight) + offsets[0] * (hidden_bias @ rbm.weight)
+        rbm.visible_units.write_gradients(squares, products)
+
+    def _track_offsets(self, rows: int, weight: torch.Tensor | None) -> Offsets:
+        v, h = weighted_mean(self._v[:rows], weight), weighted_mean(self._h[:rows], weight)
         if self._offsets is None:
             self._offsets = (v, h)
         for offset, mean in zip(self._offsets, (v, h), strict=True):
             offset.lerp_(mean, OFFSET_RATE)
-        self._v.sub_(self._offsets[0].to(self.dtype))
-        self._h.sub_(self._offsets[1].to(self.dtype))
         return self._offsets
-
-    def _add_sparsity(self, rows: int) -> None:
-        """Penalise KL(p || q) of each hidden unit's running mean activation q: slope (q - p) / (q (1 - q))."""
-        target, decay = self.settings.sparsity_target, self.settings.sparsity_decay
-        if target is None:
-            return
-        h = self._h[:rows]
-        mean = h.float().mean(dim=0)
-        self._activity = mean if self._activity is None else self._activity.lerp_(mean, 1 - decay)
-        q = self._activity.clamp(1e-6, 1 - 1e-6)
-        slope = self.settings.sparsity_cost * (q - target) / (q * (1 - q))
-        # What the data half of the product subtracts, it adds: the penalty's slope through h = sigmoid(a).
-        h.sub_((h * (1 - h)).mul_(slope.to(self.dtype)))
 
     def state_dict(self) -> dict[str, Any]:
         """What continues the learner exactly: generator, chains, running means, the count of batches."""
@@ -264,17 +280,19 @@ class ContrastiveDivergence(Learner):
             "generator": self.generator.get_state(),
             "negative": self.negative.state_dict(),
             "offsets": self._offsets,
-            "activity": self._activity,
+            "activity": self._sparsity.activity,
+            "n_gibbs_steps": self.n_gibbs_steps,
             "n_batches": self._n_batches,
             "loss": self._loss.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
+        state = copy.deepcopy(state)  # chains and running means move in place
         self.generator.set_state(state["generator"])
         self.negative.load_state_dict(state["negative"])
-        self._offsets, self._activity = state["offsets"], state["activity"]
-        self._n_batches, self._loss = state["n_batches"], state["loss"]
+        self._offsets, self._sparsity.activity = state["offsets"], state["activity"]
+        self.n_gibbs_steps, self._n_batches, self._loss = state["n_gibbs_steps"], state["n_batches"], state["loss"]
 
 
 def _grad(parameter: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from torch import nn
 from pretrain.random_streams import BernoulliSampler
 from pretrain.units import Units
 
-LOWEST_VARIANCE, HIGHEST_VARIANCE = 1e-3, 1e3
+LOWEST_VARIANCE, HIGHEST_VARIANCE = 1e-2, 1e2
 
 
 class GaussianUnits(Units):
@@ -57,11 +57,14 @@ class GaussianUnits(Units):
 
 
 class LearnedGaussianUnits(Units):
-    """Real states whose variance s is learned, one a unit: x | a ~ N(s a, s), base energy x^2 / (2 s).
+    """Real states whose variance s is learned, one a unit [1]_: x | a ~ N(a, s), base energy x^2 / (2 s).
 
-    The bias and the weights stand in natural parameters (b and W, where [1]_ has b / s and W / s), so that the
-    gradient of the weights is the plain correlation, not one divided by a variance that shrinks. The logarithm of the
-    variance is learned and kept between log 1e-3 and log 1e3.
+    Biases and weights meet the statistic x / s, so that the total input is the mean, whatever the variance. The
+    logarithm of the variance is learned and kept between log 0.01 and log 100.
+
+    The gradients of weights and biases are written s times too large, in the units of the data: the exact ones are
+    divided by a variance that shrinks as the model learns, and training by them explodes. That of the log variance
+    is clamped to [-1, 1] and has a tenth of the learning rate.
 
     Attributes
     ----------
@@ -75,17 +78,13 @@ class LearnedGaussianUnits(Units):
         super().__init__(n_units)
         self.log_variance = nn.Parameter(torch.zeros(n_units))
 
-    def variance(self) -> torch.Tensor:
-        """(n_units,): exp(log_variance), clamped."""
-        return self.log_variance.detach().exp().clamp_(LOWEST_VARIANCE, HIGHEST_VARIANCE)
-
-    def log_variances(self) -> list[tuple[slice, nn.Parameter]]:
-        """Those of all columns."""
-        return [(slice(0, self.n_units), self.log_variance)]
+    def statistic(self, states: torch.Tensor) -> torch.Tensor:
+        """x / s."""
+        return states / self._variance().to(states.dtype)
 
     def mean_(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
-        """s a."""
-        return total_input.mul_(self.variance())
+        """The total input."""
+        return total_input
 
     def sample_(
         self,
@@ -95,33 +94,39 @@ class LearnedGaussianUnits(Units):
         sampler: BernoulliSampler,
         totals: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """s a + sqrt(s) N(0, 1)."""
-        out.normal_(generator=sampler.generator).mul_(self.variance().sqrt())
-        return out.add_(self.mean_(total_input))
+        """mean + sqrt(s) N(0, 1)."""
+        deviation = self._variance().detach().sqrt()
+        return out.normal_(generator=sampler.generator).mul_(deviation).add_(total_input)
 
     def base_energy(self, states: torch.Tensor) -> torch.Tensor:
         """Sum over units of x^2 / (2 s)."""
         return (0.5 * states.square() / self._variance()).sum(dim=1)
 
     def log_partition(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
-        """Sum over units of s a^2 / 2 + log(2 pi s) / 2."""
+        """Sum over units of a^2 / (2 s) + log(2 pi s) / 2."""
         variance = self._variance()
-        return (0.5 * (total_input.square() * variance + torch.log(2 * math.pi * variance))).sum(dim=1)
+        return (0.5 * (total_input.square() / variance + torch.log(2 * math.pi * variance))).sum(dim=1)
 
     def bias_of_mean(self, mean: torch.Tensor) -> torch.Tensor:
-        """mean / s."""
-        return mean / self.variance()
+        """The mean itself."""
+        return mean
+
+    def variance(self) -> torch.Tensor:
+        """(n_units,)."""
+        return self._variance().detach()
+
+    def log_variances(self) -> list[tuple[slice, nn.Parameter]]:
+        """Those of all columns."""
+        return [(slice(0, self.n_units), self.log_variance)]
 
     @torch.no_grad()
-    def write_gradients(self, data: torch.Tensor, model: torch.Tensor, *, model_is_mean: bool) -> None:
-        """d(-log p) / d(log s) = (<x^2> of the model - <x^2> of the data) / (2 s)."""
+    def write_gradients(self, squares: torch.Tensor, products: torch.Tensor) -> None:
+        """d(-log p) / d(log s), of the energy x^2 / (2 s) - x a / s with a the total input, clamped to [-1, 1]."""
         self.log_variance.clamp_(math.log(LOWEST_VARIANCE), math.log(HIGHEST_VARIANCE))
         variance = self.variance()
-        if model_is_mean:
-            model = model + variance
         if self.log_variance.grad is None:
             self.log_variance.grad = torch.zeros_like(self.log_variance)
-        torch.div(model - data, 2 * variance, out=self.log_variance.grad)
+        self.log_variance.grad.copy_(((0.5 * squares - products) / variance).clamp_(-1, 1))
 
     def _variance(self) -> torch.Tensor:  # differentiable
         return self.log_variance.exp().clamp(LOWEST_VARIANCE, HIGHEST_VARIANCE)

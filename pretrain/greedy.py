@@ -8,6 +8,7 @@ References
        networks. NIPS 19.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from scipy import sparse
 from pretrain._validation import one_per_layer, require_number, require_sequence
 from pretrain.batches import BatchSource, as_dense_tensor
 from pretrain.budget import PRETRAINING_EPOCHS, resolve_budget
+from pretrain.column_groups import group_names
 from pretrain.device import resolve_device, resolve_precision
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.missing_values import impute
@@ -144,7 +146,7 @@ class GreedyPretraining:
             settings,
             below=None if below is None else below.activation,
             data_range=self._range,
-            data_mean=self._mean() if getattr(settings, "initial_visible_bias", "zero") == "data" else None,
+            data_mean=self._data_mean(settings),
             generator=self.streams.generator("init", layer=k),
         )
         if below is None:
@@ -158,17 +160,16 @@ class GreedyPretraining:
             X = impute(below, as_dense_tensor(X).to(self.device), generator=generator)
         return encode_rows(below, X)
 
-    def _mean(self) -> torch.Tensor:
-        total: Any = 0.0
-        known: Any = 0
-        for rows in row_chunks(self._inputs):
-            total = total + torch.nansum(rows, dim=0, dtype=torch.float64)
-            known = known + (~torch.isnan(rows)).sum(dim=0)
-        return (total / known).float().cpu()
+    def _data_mean(self, settings: LayerSettings) -> torch.Tensor | None:
+        if getattr(settings, "initial_visible_bias", "zero") == "zero":
+            return None
+        return torch.from_numpy(column_mean(self._inputs)).float()
 
     def _layer_run(self, k: int) -> TrainingRun:
         layer, settings = self.layers[k], self.settings[k]
         training = resolve_budget(settings.training, self._inputs.shape[0], fewest_epochs=PRETRAINING_EPOCHS)
+        if training.learning_rate == "auto":
+            training = dataclasses.replace(training, learning_rate=layer.default_learning_rate(settings))
         dtype = resolve_precision(training.precision, self.device, layer.weight.numel())
         batches = BatchSource(
             self._inputs,
@@ -197,7 +198,13 @@ class GreedyPretraining:
     def _known(self, X: Any) -> torch.Tensor:
         """The first rows without missing values, at most as many as are monitored."""
         rows = as_dense_tensor((X.tocsr() if sparse.issparse(X) else X)[:MONITORED_ROWS])
-        return rows[~torch.isnan(rows).any(dim=1)].to(self.device)
+        complete = ~torch.isnan(rows).any(dim=1)
+        if not bool(complete.any()):
+            raise DataError(
+                f"Monitoring needs rows without missing values, and the first {len(rows)} have none. Turn monitor "
+                "off, or give validation_rows that are complete."
+            )
+        return rows[complete].to(self.device)
 
 
 def column_range(X: Any, *, missing: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -217,15 +224,21 @@ def column_range(X: Any, *, missing: bool = False) -> tuple[np.ndarray, np.ndarr
     if X.shape[0] == 0:
         raise DataError("X has no rows; pretraining needs at least one.")
     if sparse.issparse(X):
-        bounds = [bound.toarray().ravel() for bound in (X.tocsc().min(axis=0), X.tocsc().max(axis=0))]
+        columns = X.tocsc()
+        ends = (columns.nanmin, columns.nanmax) if missing else (columns.min, columns.max)
+        bounds = [end(axis=0).toarray().ravel() for end in ends]
     else:
         values = X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
         smaller, larger = (np.fmin, np.fmax) if missing else (np.minimum, np.maximum)
         bounds = [smaller.reduce(values, axis=0), larger.reduce(values, axis=0)]
     low, high = (np.asarray(bound, dtype=np.float64) for bound in bounds)
-    if not np.isfinite(low - high).all():
-        column = int(np.flatnonzero(~np.isfinite(low - high))[0])
-        problem = "no known value" if missing else "values that are NaN or infinite"
+    unusable = ~(np.isfinite(low) & np.isfinite(high))
+    if unusable.any():
+        column = int(np.flatnonzero(unusable)[0])
+        if missing:
+            problem = "no known value" if np.isnan(low[column]) else "infinite values"
+            raise DataError(f"X holds {problem} in column {column}. Drop the column, or the rows that are infinite.")
+        problem = "values that are NaN or infinite"
         raise DataError(
             f"X holds {problem} in column {column}. Fill or drop them, or let an RBM draw missing values with "
             "missing='gibbs'."
@@ -233,11 +246,21 @@ def column_range(X: Any, *, missing: bool = False) -> tuple[np.ndarray, np.ndarr
     return low, high
 
 
+def column_mean(X: Any) -> np.ndarray:
+    """Mean of each column, float64 of shape (n_features,); NaN counts as missing."""
+    total: Any = 0.0
+    known: Any = 0
+    for rows in row_chunks(X):
+        total = total + torch.nansum(rows, dim=0, dtype=torch.float64)
+        known = known + (~torch.isnan(rows)).sum(dim=0)
+    return (total / known).numpy(force=True)
+
+
 def require_rows(layer: Any, X: Any) -> None:
     """Raise DataError unless the rows are such as the visible units can stand for: counts, one-hot columns."""
     units = getattr(layer, "visible_units", None)
-    if units is None:
-        return
+    if units is None or not {"softmax", "replicated_softmax"} & set(group_names(units.name)):
+        return  # all other types take any value, some with a DataRangeWarning
     for rows in row_chunks(X):
         problem = units.row_problem(rows)
         if problem:

@@ -167,7 +167,7 @@ def reverse_ais_log_partition(
     totals = rbm.visible_units.row_totals(start)
     total = None if totals is None else int(totals[0])
     path = AnnealingPath(rbm, base_mean, total, generator)
-    v = start.to(rbm.weight.dtype)
+    v = start.to(rbm.weight.dtype, copy=True)  # the steps write into it
     for _ in range(n_burn_in):
         v = path.step(v, 1.0)
     betas = annealing_schedule(n_temperatures)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pretrain.rbm import RBM
 
 GIBBS_STEPS = 10
+MEAN_FIELD_STEPS = 20
 
 
 @torch.no_grad()
@@ -68,4 +69,19 @@ def impute(
     """
     conditionals = Conditionals(rbm, generator=generator, dtype=rows.dtype)
     conditionals.load()
-    return fill_missing_(rows.clone(), conditionals, n_gibbs_steps=n_gibbs_steps, average=average)
+    rows = rows.clone(memory_format=torch.contiguous_format)  # the layout decides the last bits of a product
+    return fill_missing_(rows, conditionals, n_gibbs_steps=n_gibbs_steps, average=average)
+
+
+@torch.no_grad()
+def fill_with_means(rbm: "RBM", rows: torch.Tensor, n_steps: int = MEAN_FIELD_STEPS) -> torch.Tensor:
+    """A copy of rows, (batch, n_visible), whose NaN entries are mean-field means given the known ones.
+
+    Nothing is drawn and every row is filled by itself, as codes of rows should be; the means are less exact than
+    those of `impute`.
+    """
+    missing = torch.isnan(rows)
+    v = torch.where(missing, rbm.prop_down(rows.new_zeros(len(rows), rbm.n_hidden)), rows)
+    for _ in range(n_steps):
+        v = torch.where(missing, rbm.prop_down(rbm.prop_up(v)), v)
+    return v

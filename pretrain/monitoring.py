@@ -5,8 +5,11 @@ from typing import Any
 
 import torch
 
+from pretrain.activations import LAYER_ACTIVATIONS
+from pretrain.column_groups import parse_groups
 from pretrain.likelihood import pseudo_log_likelihood
 from pretrain.rbm import RBM
+from pretrain.unit_states import can_be_listed
 
 MONITORED_ROWS = 1000
 # A bounded unit is dead below this share of its range on every row, and saturated above the rest of it.
@@ -40,8 +43,8 @@ class LayerMonitor:
         `reconstruction_error` (squared, summed over features, mean over rows; of the validation rows where there are
         any), `dead_units` and `saturated_units` (shares of the hidden units), `weight_norm` and `gradient_norm`
         (Frobenius, of the last batch), and for RBMs `pseudo_log_likelihood` (nats a row, training rows, where the
-        visible units are discrete) and `free_energy_gap` (mean free energy of validation rows less that of training
-        rows: it grows when the model fits the one better than the other).
+        visible units are Bernoulli, spin or softmax units) and `free_energy_gap` (mean free energy of validation rows
+        less that of training rows: it grows when the model fits the one better than the other).
         """
         rows = self.rows[:MONITORED_ROWS]
         judged = rows if self.validation_rows is None else self.validation_rows[:MONITORED_ROWS]
@@ -53,7 +56,7 @@ class LayerMonitor:
             "gradient_norm": 0.0 if weight.grad is None else float(weight.grad.norm()),
         }
         if isinstance(self.layer, RBM):
-            if self.layer.visible_units.name in ("bernoulli", "spin"):
+            if can_be_listed(self.layer.visible_units):
                 pseudo = pseudo_log_likelihood(self.layer, rows, generator=self.generator)
                 figures["pseudo_log_likelihood"] = float(pseudo.mean())
             if self.validation_rows is not None:
@@ -84,14 +87,21 @@ def unit_shares(codes: torch.Tensor, activation: str) -> dict[str, float]:
     codes : Tensor of shape (n, n_units)
     activation : str
         A bounded unit is off below 5 % of its range and fully on above 95 %; a rectified one is off at 0. Other units
-        are dead where they do not vary, and never saturated.
+        are dead where they do not vary, and never saturated. Units of several types are judged each by its own.
     """
+    groups = parse_groups("activation", activation, codes.shape[1], LAYER_ACTIVATIONS)
+    dead, saturated = zip(*(_dead_and_saturated(codes[:, k.columns], k.name) for k in groups), strict=True)
+    return {
+        "dead_units": float(torch.cat(dead).float().mean()),
+        "saturated_units": float(torch.cat(saturated).float().mean()),
+    }
+
+
+def _dead_and_saturated(codes: torch.Tensor, activation: str) -> tuple[torch.Tensor, torch.Tensor]:
     lowest, highest = codes.amin(dim=0), codes.amax(dim=0)
     if activation in RANGES:
         low, high = RANGES[activation]
         margin = MARGIN * (high - low)
-        dead, saturated = highest < low + margin, lowest > high - margin
-    else:
-        dead = highest <= 0 if activation == "relu" else highest - lowest < 1e-6
-        saturated = torch.zeros_like(dead)
-    return {"dead_units": float(dead.float().mean()), "saturated_units": float(saturated.float().mean())}
+        return highest < low + margin, lowest > high - margin
+    dead = highest <= 0 if activation == "relu" else highest - lowest < 1e-6
+    return dead, torch.zeros_like(dead)

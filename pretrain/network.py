@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from pretrain._validation import one_per_layer, require_choice, require_flag, require_number, require_sequence
-from pretrain.activations import activation_function, require_activation
+from pretrain.activations import LAYER_ACTIVATIONS, activation_function
+from pretrain.column_groups import parse_groups
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.hidden_layers import DenseLayer, Dropout, ResidualLayer
 from pretrain.scaling import Scaling, inference_dtype
@@ -71,13 +72,13 @@ class Architecture:
             require_number(owner, "hidden_layer_sizes", size, at_least=1, integer=True)
         n_layers = len(self.hidden_layer_sizes)
         activations: list[str] = one_per_layer(owner, "activations", self.activations, n_layers)
-        for activation in activations:
-            require_activation(f"activations of {owner}", activation)
+        for activation, size in zip(activations, self.hidden_layer_sizes, strict=True):
+            parse_groups(f"activations of {owner}", activation, size, LAYER_ACTIVATIONS)
         if self.n_encoder_layers is not None:
             number, top = self.n_encoder_layers, max(n_layers, 1)
             require_number(owner, "n_encoder_layers", number, at_least=1, at_most=top, integer=True)
         require_flag(owner, "batch_norm", self.batch_norm)
-        require_activation(f"output_activation of {owner}", self.output_activation)
+        parse_groups(f"output_activation of {owner}", self.output_activation, self.n_outputs, LAYER_ACTIVATIONS)
         require_choice(owner, "task", self.task, TASKS)
         require_choice(owner, "layer_type", self.layer_type, LAYER_TYPES)
         for name in ("dropout", "input_dropout"):

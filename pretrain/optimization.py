@@ -23,7 +23,7 @@ def make_optimizer(groups: list[dict[str, Any]], settings: TrainingSettings) -> 
     SettingsError
         For "lbfgs" with rates that differ between groups: it steps along one direction.
     """
-    rate, decay = settings.learning_rate, settings.weight_decay
+    rate, decay = float(settings.learning_rate), settings.weight_decay
     split = _split_weights(groups, rate, decay)
     match settings.optimizer:
         case "sgd":
@@ -36,6 +36,18 @@ def make_optimizer(groups: list[dict[str, Any]], settings: TrainingSettings) -> 
             return torch.optim.Adam(split, lr=rate, fused=True)
         case "adamw":
             return torch.optim.AdamW(split, lr=rate, fused=True)
+        case "adadelta":
+            return torch.optim.Adadelta(split, lr=rate, foreach=True)
+        case "adamax":
+            return torch.optim.Adamax(split, lr=rate, foreach=True)
+        case "nadam":
+            return torch.optim.NAdam(split, lr=rate, foreach=True)
+        case "radam":
+            return torch.optim.RAdam(split, lr=rate, foreach=True)
+        case "asgd":
+            return torch.optim.ASGD(split, lr=rate, foreach=True)
+        case "rprop":
+            return torch.optim.Rprop(_without_decay(split), lr=rate, foreach=True)
     if len({group["lr"] for group in split}) > 1:
         raise SettingsError("optimizer 'lbfgs' cannot give layers different learning rates; take another.")
     parameters = [p for group in split for p in group["params"]]
@@ -46,7 +58,7 @@ def make_scheduler(
     optimizer: torch.optim.Optimizer, settings: TrainingSettings, steps_per_epoch: int
 ) -> lr_scheduler.LRScheduler | None:
     """The torch schedule that the settings name, to be stepped once a batch; None for a constant rate."""
-    decay = settings.decay
+    decay, steps = settings.decay, max(int(settings.epochs), 1) * steps_per_epoch
     match settings.schedule:
         case "step":
             return lr_scheduler.StepLR(optimizer, settings.decay_epochs * steps_per_epoch, gamma=decay)
@@ -54,9 +66,22 @@ def make_scheduler(
             return lr_scheduler.ExponentialLR(optimizer, gamma=decay ** (1 / steps_per_epoch))
         case "inverse_time":
             return lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + decay * step / steps_per_epoch))
+        case "linear":
+            return lr_scheduler.PolynomialLR(optimizer, total_iters=steps)
+        case "polynomial":
+            return lr_scheduler.PolynomialLR(optimizer, total_iters=steps, power=2)
         case "cosine":
-            return lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(int(settings.epochs), 1) * steps_per_epoch)
+            return lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+        case "one_cycle":
+            rates = [group["lr"] for group in optimizer.param_groups]
+            return lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps + 1, cycle_momentum=False)
     return None
+
+
+def _without_decay(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if any(group["weight_decay"] > 0 for group in groups):
+        raise SettingsError("optimizer 'rprop' has no weight decay; set weight_decay to 0 or take another.")
+    return [{name: value for name, value in group.items() if name != "weight_decay"} for group in groups]
 
 
 def momentum_at(settings: TrainingSettings, epoch: int) -> float:

@@ -18,12 +18,17 @@ from torch.nn import functional
 
 from pretrain._validation import require_number
 from pretrain.activations import activation_function
+from pretrain.column_groups import group_names
 from pretrain.contrastive import ContrastiveDivergence
 from pretrain.exceptions import DataRangeWarning
 from pretrain.random_streams import BernoulliSampler, RandomStreams
+from pretrain.rbm_settings import PERSISTENT_ESTIMATORS
 from pretrain.settings import RBMSettings
 from pretrain.unit_types import make_units, require_units, units_on_codes
 
+VISIBLE_RATES = {"gaussian": 0.01, "gaussian_learned": 0.01, "noisy_relu": 0.01, "replicated_softmax": 0.001}
+HIDDEN_RATES = {"gaussian": 0.001, "noisy_relu": 0.01}
+PERSISTENT_RATE = 0.1
 DataRange = tuple[float, float] | tuple[np.ndarray, np.ndarray]
 
 
@@ -32,9 +37,10 @@ class RBM(nn.Module):
 
     The energy of a joint state is, with B the base energy of a unit type (0 for Bernoulli, x^2/2 for Gaussian),
 
-        E(v, h) = B(v) - b.v + B(h) - D c.h - h^T W v                         [1]_, [2]_
+        E(v, h) = B(v) - b.t(v) + B(h) - D c.h - h^T W t(v)                   [1]_, [2]_
 
-    where D is 1, but for replicated softmax visible units the number of words in v.
+    where t(v) is v, but v / s for Gaussian units of learned variance s, and D is 1, but for replicated softmax
+    visible units the number of words in v.
 
     Parameters
     ----------
@@ -138,12 +144,25 @@ class RBM(nn.Module):
         """Activation of the visible units when the layer decodes."""
         return self.visible_units.activation
 
+    def default_learning_rate(self, settings: RBMSettings) -> float:
+        """What `learning_rate="auto"` means: the least that a unit type here asks for.
+
+        0.1 for binary, spin and softmax units; 0.01 for Gaussian visible and rectified hidden units; 0.001 for
+        Gaussian hidden units ([2]_) and for counts of words. With persistent chains a tenth of these: chains must
+        follow the weights.
+        """
+        visible = [VISIBLE_RATES.get(name, 0.1) for name in group_names(self.visible_units.name)]
+        hidden = [HIDDEN_RATES.get(name, 0.1) for name in group_names(self.hidden_units.name)]
+        persistent = settings.gradient_estimator in PERSISTENT_ESTIMATORS
+        return min(visible + hidden) * (PERSISTENT_RATE if persistent else 1)
+
     @property
     def encoder_weight(self) -> torch.Tensor:
         """(n_hidden, n_visible): `encode` is the activation of x encoder_weight^T + encoder_bias."""
         if self._counts_words:  # D c = sum(x) c: the bias is one more weight from every word
             return self.weight + self.hidden_bias[:, None]
-        return self.weight
+        variance = self.visible_units.variance()
+        return self.weight if variance is None else self.weight / variance
 
     @property
     def encoder_bias(self) -> torch.Tensor:
@@ -152,22 +171,20 @@ class RBM(nn.Module):
 
     @property
     def decoder_weight(self) -> torch.Tensor:
-        """(n_visible, n_hidden): W transposed, times the variance where one is learned."""
-        variance = self.visible_units.variance()
-        return self.weight.T if variance is None else self.weight.T * variance[:, None]
+        """(n_visible, n_hidden): the weights that lead back, W transposed."""
+        return self.weight.T
 
     @property
     def decoder_bias(self) -> torch.Tensor:
         """(n_visible,)."""
-        variance = self.visible_units.variance()
-        return self.visible_bias if variance is None else self.visible_bias * variance
+        return self.visible_bias
 
     def hidden_input(self, v: torch.Tensor) -> torch.Tensor:
-        """Total input of the hidden units, W v + D c: (batch, n_visible) -> (batch, n_hidden)."""
-        totals = self.visible_units.row_totals(v)
+        """Total input of the hidden units, W t(v) + D c: (batch, n_visible) -> (batch, n_hidden)."""
+        totals, statistic = self.visible_units.row_totals(v), self.visible_units.statistic(v)
         if totals is None:
-            return functional.linear(v, self.weight, self.hidden_bias)
-        return functional.linear(v, self.weight) + totals * self.hidden_bias
+            return functional.linear(statistic, self.weight, self.hidden_bias)
+        return functional.linear(statistic, self.weight) + totals * self.hidden_bias
 
     def visible_input(self, h: torch.Tensor) -> torch.Tensor:
         """Total input of the visible units, W^T h + b: (batch, n_hidden) -> (batch, n_visible)."""
@@ -194,9 +211,7 @@ class RBM(nn.Module):
 
         Replicated softmax units decode to shares of words, which sum to 1.
         """
-        variance, total_input = self.visible_units.variance(), self.visible_input(h)
-        scaled = total_input if variance is None else total_input * variance
-        return activation_function(self.output_activation)(scaled)
+        return activation_function(self.output_activation)(self.visible_input(h))
 
     @torch.no_grad()
     def sample_hidden(self, v: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
@@ -224,17 +239,17 @@ class RBM(nn.Module):
 
     def energy(self, v: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
         """E(v, h) of joint states, (batch, n_visible) and (batch, n_hidden) -> (batch,), in nats."""
-        visible = self.visible_units.base_energy(v) - v @ self.visible_bias
+        visible = self.visible_units.base_energy(v) - self.visible_units.statistic(v) @ self.visible_bias
         return visible + self.hidden_units.base_energy(h) - (h * self.hidden_input(v)).sum(dim=1)
 
     def free_energy(self, v: torch.Tensor) -> torch.Tensor:
         """F(v) = -log sum_h exp(-E(v, h)), so that p(v) = exp(-F(v)) / Z: -> (batch,), in nats.
 
-        F(v) = B(v) - b.v - sum_j A(D c_j + W_j v), with A the log partition of a hidden unit (softplus for
+        F(v) = B(v) - b.t(v) - sum_j A(D c_j + W_j t(v)), with A the log partition of a hidden unit (softplus for
         Bernoulli units); [3]_, section 16.1. With replicated softmax units p(v) is that of counts v among all
         documents of as many words.
         """
-        visible = self.visible_units.base_energy(v) - v @ self.visible_bias
+        visible = self.visible_units.base_energy(v) - self.visible_units.statistic(v) @ self.visible_bias
         return visible - self.hidden_units.log_partition(self.hidden_input(v))
 
     @property

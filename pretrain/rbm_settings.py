@@ -9,17 +9,18 @@ from pretrain.training_settings import TrainingSettings, require_training
 from pretrain.unit_types import require_units
 
 GRADIENT_ESTIMATORS = ("cd", "mean_field", "pcd", "fast_pcd", "tempering")
+PERSISTENT_ESTIMATORS = ("pcd", "fast_pcd", "tempering")
 VISIBLE_BIASES = ("zero", "data")
 MISSING = ("error", "gibbs")
-RBM_TRAINING = TrainingSettings(initial_momentum=0.5, weight_decay=2e-4)
+RBM_TRAINING = TrainingSettings(learning_rate="auto", initial_momentum=0.5, weight_decay=2e-4)
 
 
 @dataclasses.dataclass(frozen=True)
 class RBMSettings:
     """One restricted Boltzmann machine and its training by an estimate of the log-likelihood gradient.
 
-    The defaults are those of Hinton & Salakhutdinov (2006): CD-1, rate 0.1, momentum 0.5 for 5 epochs and 0.9
-    after them, weight decay 2e-4, initial weights N(0, 0.1^2).
+    The defaults are those of Hinton & Salakhutdinov (2006): CD-1, rate 0.1 (0.001 for a linear code), momentum 0.5
+    for 5 epochs and 0.9 after them, weight decay 2e-4, initial weights N(0, 0.1^2).
 
     Parameters
     ----------
@@ -45,9 +46,10 @@ class RBMSettings:
         For "tempering": inverse temperatures, equally spaced from 0 to 1.
     fast_learning_rate, fast_decay : float
         For "fast_pcd": step size of the fast weights, and what is left of them after a step.
-    centered : bool
+    centered : bool or "auto"
         Whether the gradient is that of centred units (their running means taken off), which does not depend on
-        whether a unit's states are called 0 and 1 or 1 and 0.
+        whether a unit's states are called 0 and 1 or 1 and 0. "auto": for Gaussian visible units, where it bears ten
+        times the learning rate, and not for others, as in the papers.
     binarize : bool
         Whether the data are probabilities from which 0/1 states are drawn anew every time a row is seen.
     sparsity_target, sparsity_cost : float or None, float
@@ -79,7 +81,7 @@ class RBMSettings:
     n_temperatures: int = 10
     fast_learning_rate: float = 0.01
     fast_decay: float = 0.95
-    centered: bool = False
+    centered: bool | Literal["auto"] = "auto"
     binarize: bool = False
     sparsity_target: float | None = None
     sparsity_cost: float = 0.1
@@ -97,7 +99,9 @@ class RBMSettings:
         require_choice(owner, "gradient_estimator", self.gradient_estimator, GRADIENT_ESTIMATORS)
         require_choice(owner, "missing", self.missing, MISSING)
         require_choice(owner, "initial_visible_bias", self.initial_visible_bias, VISIBLE_BIASES)
-        for name in ("sample_reconstruction", "centered", "binarize"):
+        if self.centered != "auto":
+            require_flag(owner, "centered", self.centered)
+        for name in ("sample_reconstruction", "binarize"):
             require_flag(owner, name, getattr(self, name))
         require_number(owner, "n_gibbs_steps", self.n_gibbs_steps, at_least=1, integer=True)
         require_number(owner, "n_temperatures", self.n_temperatures, at_least=2, integer=True)
@@ -123,6 +127,6 @@ class RBMSettings:
             raise SettingsError(
                 f"missing of {owner} must be 'error' for replicated_softmax units: counts are complete."
             )
-        if self.centered and self.visible_units == "replicated_softmax":
+        if self.centered is True and self.visible_units == "replicated_softmax":
             raise SettingsError(f"centered of {owner} is not for replicated_softmax units, whose documents differ.")
-        require_training(owner, self.training)
+        require_training(owner, self.training, auto_rate=True)

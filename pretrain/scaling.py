@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 
 from pretrain._validation import require_choice
 from pretrain.exceptions import DataError
@@ -46,17 +47,28 @@ class Scaling:
         value_range : (float, float) or None
             What the format declares, for "range"; without it "range" leaves the data alone.
 
+        Raises
+        ------
+        DataError
+            For a sparse matrix whose zeros the scaling would move.
+
         Notes
         -----
-        A constant column becomes zero under "minmax" and "standard": it is divided by 1.
+        NaN counts as missing: the known values decide. A constant column becomes zero under "minmax" and
+        "standard": it is divided by 1.
         """
         require_choice("Scaling", "kind", kind, cls.KINDS)
         if kind == "range" and value_range is not None:
             low, high = value_range
             return cls("range", np.array([low]), np.array([high - low]))
+        if sparse.issparse(X) and kind in ("minmax", "standard"):
+            return cls._fit_sparse(kind, X)
         if kind == "minmax":
-            low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+            low, high = (bound.reduce(X, axis=0).astype(np.float64) for bound in (np.fmin, np.fmax))
             return cls(kind, low, _divisor(high - low))
+        if kind == "standard" and np.issubdtype(X.dtype, np.floating) and np.isnan(X).any():
+            mean, deviation = (np.asarray(f(X, axis=0, dtype=np.float64)) for f in (np.nanmean, np.nanstd))
+            return cls(kind, mean, _divisor(deviation))
         if kind == "standard":
             mean = X.mean(axis=0, dtype=np.float64)
             # A chunk at a time: the squares of a large matrix would be a float64 copy of it.
@@ -68,15 +80,30 @@ class Scaling:
             return cls(kind, mean, np.where(constant, 1.0, _divisor(np.sqrt(square / len(X)))))
         return cls.none()
 
-    def apply(self, X: Any, dtype: type = np.float32) -> np.ndarray:
+    @classmethod
+    def _fit_sparse(cls, kind: str, X: Any) -> "Scaling":
+        low, high = (bound.toarray().ravel().astype(np.float64) for bound in (X.min(axis=0), X.max(axis=0)))
+        if kind == "standard" or (low < 0).any():
+            raise DataError(
+                f"Scaling {kind!r} would move the zeros of this sparse matrix and so make it dense. Scale it "
+                "before, or take 'none', or 'minmax' for values of 0 or more."
+            )
+        return cls(kind, np.zeros(len(high)), _divisor(high))
+
+    def apply(self, X: Any, dtype: type = np.float32) -> Any:
         """Scale rows: (n_samples, n_features) of any real type -> `dtype`; the input is left alone.
+
+        A sparse matrix stays one where the scaling keeps zeros.
 
         Raises
         ------
         DataError
             If the number of columns differs from that of the training rows.
         """
-        X = np.asarray(X)
+        if sparse.issparse(X) and not self.offset.any():
+            scaled = X if self.kind == "none" else X.multiply(1 / self.scale)
+            return scaled.tocsr().astype(dtype)
+        X = X.toarray() if sparse.issparse(X) else np.asarray(X)
         if len(self.scale) > 1 and X.shape[1] != len(self.scale):
             raise DataError(f"The scaling was learned on {len(self.scale)} features; got {X.shape[1]}.")
         if self.kind == "none":

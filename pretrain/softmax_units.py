@@ -70,11 +70,15 @@ class SoftmaxUnits(Units):
         return mean.clamp(min=1e-3).log()
 
     def row_problem(self, rows: torch.Tensor) -> str | None:
-        """Whether each group of each row sums to 1."""
-        sums = self._groups(rows).masked_fill(~self._inside, 0.0).sum(dim=2)
+        """Whether each group of each row sums to 1, or is missing (NaN) as a whole."""
+        groups = self._groups(rows)
+        known = ~(torch.isnan(groups) | ~self._inside).all(dim=2)
+        sums = groups.masked_fill(~self._inside, 0.0).sum(dim=2)[known]
+        if bool(torch.isnan(sums).any()):
+            return "a category is missing in part: the columns of a softmax group must be NaN all together, or none"
         if bool(((sums - 1).abs() < 1e-3).all()):
             return None
-        worst = float(sums.flatten()[(sums - 1).abs().argmax()])
+        worst = float(sums[(sums - 1).abs().argmax()])
         return f"a row of a softmax group must sum to 1 (one-hot columns); one sums to {worst:g}"
 
     def _groups(self, values: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,8 @@ from pretrain.exceptions import DataError, SettingsError
 from pretrain.rbm import RBM
 from pretrain.scaling import Scaling, inference_dtype
 
-ENCODE_ROWS = 4096  # rows encoded at a time: bounds the memory, costs nothing in speed
+# Rows encoded at a time: bounds the memory (64 MB of dense float32 input), costs nothing in speed.
+MOST_ENCODE_ROWS, FEWEST_ENCODE_ROWS, ENCODE_ENTRIES = 4096, 256, 2**24
 
 
 @runtime_checkable
@@ -135,20 +136,12 @@ class Stack(nn.Module):
         """
         if len(X.shape) != 2 or X.shape[1] != self.n_visible:
             raise DataError(f"The stack takes rows of {self.n_visible} features; got shape {tuple(X.shape)}.")
-        if not (sparse.issparse(X) and self.scaling.kind == "none"):  # else dense some thousands at a time
-            X = _dense_rows(X)
-            X = self.scaling.apply(X, inference_dtype(X))
-        return encode_rows(self, X).numpy(force=True)
+        X = X.numpy(force=True) if isinstance(X, torch.Tensor) else X
+        return encode_rows(self, self.scaling.apply(X, inference_dtype(X))).numpy(force=True)
 
     def inverse_transform(self, H: np.ndarray) -> np.ndarray:
         """Raw rows from top codes: decode, then undo the scaling. (n_samples, n_hidden) -> (n_samples, n_visible)."""
         return self.scaling.undo(map_rows(self, type(self).decode, H, self.n_visible).numpy(force=True))
-
-
-def _dense_rows(X: Any) -> np.ndarray:
-    if isinstance(X, torch.Tensor):
-        return X.numpy(force=True)
-    return X.toarray() if sparse.issparse(X) else np.asarray(X)
 
 
 def encode_rows(encoder: Any, X: Any) -> torch.Tensor:
@@ -164,13 +157,15 @@ def map_rows(module: nn.Module, function: Callable[..., torch.Tensor], X: Any, n
     beside each other by more than float64's rounding; all other rows are computed in float32.
     """
     if sparse.issparse(X):
-        X = X.tocsr()  # coordinates cannot be sliced
+        X = X.tocsr()  # coordinates cannot be sliced; made dense some thousands of rows at a time
     dtype = torch.float64 if X.dtype in (np.float64, torch.float64) else torch.float32
     if dtype == torch.float64:
         module = copy.deepcopy(module).double()
     device = next(module.parameters()).device
     outputs = torch.empty(X.shape[0], n_outputs, device=device, dtype=dtype)
-    for start in range(0, X.shape[0], ENCODE_ROWS):
-        rows = as_dense_tensor(X[start : start + ENCODE_ROWS], dtype).to(device)
-        outputs[start : start + ENCODE_ROWS] = function(module, rows)
+    n_rows = min(MOST_ENCODE_ROWS, max(FEWEST_ENCODE_ROWS, ENCODE_ENTRIES // X.shape[1]))
+    for start in range(0, X.shape[0], n_rows):
+        # Contiguous: the layout of the rows decides the last bits of a product.
+        rows = as_dense_tensor(X[start : start + n_rows], dtype).to(device).contiguous()
+        outputs[start : start + n_rows] = function(module, rows)
     return outputs

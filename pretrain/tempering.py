@@ -60,11 +60,11 @@ class TemperedChains(NegativePhase):
 
     def metrics(self) -> dict[str, float]:
         """`swap_rate`, the share of accepted exchanges, and `lowest_swap_rate`, of the worst pair of neighbours."""
-        rates = (self._accepted / self._tried.clamp(min=1)).tolist()
-        tried = int((self._tried > 0).sum())
+        tried = self._tried > 0  # one pair of two is, in an epoch of a single batch
+        rates = (self._accepted[tried] / self._tried[tried]).tolist() or [0.0]
         self._accepted.zero_()
         self._tried.zero_()
-        return {"swap_rate": sum(rates) / max(tried, 1), "lowest_swap_rate": min(rates)}
+        return {"swap_rate": sum(rates) / len(rates), "lowest_swap_rate": min(rates)}
 
     def state_dict(self) -> dict[str, Any]:
         """The replicas, how many chains they are, which pairs are next, and the exchanges counted so far."""
@@ -111,5 +111,6 @@ class TemperedChains(NegativePhase):
         # In float32, whatever the products are: differences of energies decide.
         rbm, v, h = self.conditionals.rbm, v.float(), h.float()
         bias = rbm.hidden_bias if totals is None else totals.float() * rbm.hidden_bias
-        hidden_input = v @ rbm.weight.T + bias
-        return -(v @ rbm.visible_bias) - (h * hidden_input).sum(dim=1)
+        statistic = rbm.visible_units.statistic(v)
+        hidden_input = statistic @ rbm.weight.T + bias
+        return -(statistic @ rbm.visible_bias) - (h * hidden_input).sum(dim=1)

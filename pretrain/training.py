@@ -213,7 +213,7 @@ class TrainingRun:
         if math.isfinite(loss) and all(bool(torch.isfinite(p).all()) for p in weights):
             return
         where = "the network" if self.layer is None else f"layer {self.layer}"
-        rate = self.settings.learning_rate
+        rate = float(self.settings.learning_rate)
         raise DivergenceError(
             f"Training diverged in stage {self.stage!r}, {where}, epoch {self.epoch + 1}: the loss is {loss:g} "
             f"or a weight is not finite. Lower learning_rate (it is {rate:g}; try {rate / 10:g}), standardise "

@@ -6,8 +6,21 @@ from typing import Any, Literal
 from pretrain._validation import require_choice, require_flag, require_number
 from pretrain.exceptions import SettingsError
 
-OPTIMIZERS = ("sgd", "adagrad", "rmsprop", "adam", "adamw", "lbfgs")
-SCHEDULES = ("constant", "step", "exponential", "inverse_time", "cosine")
+OPTIMIZERS = (
+    "sgd",
+    "adagrad",
+    "rmsprop",
+    "adam",
+    "adamw",
+    "adadelta",
+    "adamax",
+    "nadam",
+    "radam",
+    "asgd",
+    "rprop",
+    "lbfgs",
+)
+SCHEDULES = ("constant", "step", "exponential", "inverse_time", "linear", "polynomial", "cosine", "one_cycle")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -23,19 +36,22 @@ class TrainingSettings:
     batch_size : int or "auto"
         Rows a step; the last batch of an epoch may be shorter and is averaged over its own rows. "auto": a
         fiftieth of the rows, between 10 and 100.
-    optimizer : {"sgd", "adagrad", "rmsprop", "adam", "adamw", "lbfgs"}
-        torch's optimisers. "lbfgs" runs up to 20 iterations with a strong-Wolfe line search on each batch.
-    learning_rate : float
-        Initial step size.
+    optimizer : {"sgd", "adagrad", "rmsprop", "adam", "adamw", "adadelta", "adamax", "nadam", "radam", "asgd",\
+ "rprop", "lbfgs"}
+        torch's optimisers, with torch's defaults for what has no setting here. "lbfgs" runs up to 20 iterations with
+        a strong-Wolfe line search on each batch.
+    learning_rate : float or "auto"
+        Initial step size. "auto", for RBMs alone, is what their unit types bear: `RBM.default_learning_rate`.
     momentum : float
         Momentum of "sgd" and "rmsprop"; the first decay rate of "adam" and "adamw" is torch's 0.9.
     nesterov : bool
         Nesterov's momentum for "sgd".
     initial_momentum, initial_momentum_epochs : float or None, int
         The papers' ramp: this momentum for the first epochs (0.5 for 5 in Hinton & Salakhutdinov 2006).
-    schedule : {"constant", "step", "exponential", "inverse_time", "cosine"}
+    schedule : {"constant", "step", "exponential", "inverse_time", "linear", "polynomial", "cosine", "one_cycle"}
         How the learning rate falls, in units of epochs: times `decay` every `decay_epochs`; times `decay` an
-        epoch; divided by (1 + decay * epoch); to zero along half a cosine.
+        epoch; divided by (1 + decay * epoch); to zero along a line, a parabola or half a cosine; up from a 25th for
+        three tenths of the run and down to next to nothing.
     decay, decay_epochs : float, int
         See `schedule`.
     weight_decay, l1 : float
@@ -56,7 +72,7 @@ class TrainingSettings:
     epochs: int | Literal["auto"] = "auto"
     batch_size: int | Literal["auto"] = "auto"
     optimizer: str = "sgd"
-    learning_rate: float = 0.1
+    learning_rate: float | Literal["auto"] = 0.1
     momentum: float = 0.9
     nesterov: bool = False
     initial_momentum: float | None = None
@@ -84,7 +100,8 @@ class TrainingSettings:
                 require_number(owner, name, getattr(self, name), at_least=fewest, integer=True)
         for name in ("nesterov", "early_stopping"):
             require_flag(owner, name, getattr(self, name))
-        require_number(owner, "learning_rate", self.learning_rate, above=0)
+        if self.learning_rate != "auto":
+            require_number(owner, "learning_rate", self.learning_rate, above=0)
         require_number(owner, "decay", self.decay, above=0)
         for name in ("weight_decay", "l1", "tol"):
             require_number(owner, name, getattr(self, name), at_least=0)
@@ -105,7 +122,9 @@ class TrainingSettings:
             )
 
 
-def require_training(owner: str, training: Any) -> None:
-    """Raise SettingsError unless `training` is TrainingSettings."""
+def require_training(owner: str, training: Any, *, auto_rate: bool = False) -> None:
+    """Raise SettingsError unless `training` is TrainingSettings, with `learning_rate="auto"` only if it may be."""
     if not isinstance(training, TrainingSettings):
         raise SettingsError(f"training of {owner} must be TrainingSettings; got {training!r}.")
+    if training.learning_rate == "auto" and not auto_rate:
+        raise SettingsError(f"learning_rate of {owner} must be a number; 'auto' is for RBMs.")

@@ -31,7 +31,7 @@ class Site:
 
     def probabilities(self, values: torch.Tensor) -> torch.Tensor:
         """How much of each state there is in values, (n, n_columns) -> (n, n_states): one and zeros for a state."""
-        if self.states.shape[1] > 1:
+        if self.states.shape[1] > 1 or len(self.states) == 1:  # one-hot, or a group of one unit
             return values
         low, high = self.states[0, 0], self.states[1, 0]
         share = (values - low) / (high - low)
@@ -63,6 +63,15 @@ def sites(units: Units) -> list[Site]:
             f"The states of {units.name} units cannot be listed; bernoulli, spin and softmax units can."
         )
     return [Site(slice(k, k + 1), torch.tensor(pair)[:, None]) for k in range(units.n_units)]
+
+
+def can_be_listed(units: Units) -> bool:
+    """Whether there are `sites`."""
+    try:
+        sites(units)
+    except SettingsError:
+        return False
+    return True
 
 
 def count_states(units: Units, total: int | None = None) -> float:

@@ -75,6 +75,12 @@ class MixedUnits(Units):
         pairs = self.pairs()
         return torch.stack([part.log_partition(total_input[:, columns]) for part, columns in pairs]).sum(dim=0)
 
+    def statistic(self, states: torch.Tensor) -> torch.Tensor:
+        """The states, each type's in its own columns."""
+        if self.variance() is None:
+            return states
+        return torch.cat([part.statistic(states[:, columns]) for part, columns in self.pairs()], dim=1)
+
     def base_energy(self, states: torch.Tensor) -> torch.Tensor:
         """The sum over the types."""
         pairs = self.pairs()
@@ -114,10 +120,10 @@ class MixedUnits(Units):
             for own, log_variance in part.log_variances()
         ]
 
-    def write_gradients(self, data: torch.Tensor, model: torch.Tensor, *, model_is_mean: bool) -> None:
+    def write_gradients(self, squares: torch.Tensor, products: torch.Tensor) -> None:
         """Each type its own."""
         for part, columns in self.pairs():
-            part.write_gradients(data[columns], model[columns], model_is_mean=model_is_mean)
+            part.write_gradients(squares[columns], products[columns])
 
 
 def make_units(name: str, n_units: int) -> Units:

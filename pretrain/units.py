@@ -1,9 +1,10 @@
 """Unit types of restricted Boltzmann machines: what a unit's mean, sample and energy are.
 
 Every type is an exponential family in its total input. With states x, bias b and total input a (the bias plus
-the weighted states of the other layer), the energy of a layer is `base_energy(x) - b.x - (weighted input).x`, the
-conditional is `p(x | a)  proportional to  exp(a.x - base_energy(x))`, and its normaliser is `exp(log_partition(a))`.
-That is all an RBM needs for conditionals, Gibbs steps, energy and free energy; the mean is the slope of the log
+the weighted states of the other layer), the energy of a layer is `base_energy(x) - b.t(x) - (weighted input).t(x)`,
+the conditional is `p(x | a)  proportional to  exp(a.t(x) - base_energy(x))`, and its normaliser is
+`exp(log_partition(a))`. The statistic t(x) is x itself for all types but Gaussian units of learned variance. That is
+all an RBM needs for conditionals, Gibbs steps, energy and free energy; the mean of t is the slope of the log
 partition.
 
 Gaussian units are in `pretrain.gaussian_units`, softmax units in `pretrain.softmax_units`, the table of names and
@@ -26,6 +27,9 @@ from pretrain.random_streams import BernoulliSampler
 
 # B_2k / (2k + 1)!, k = 1..6, of the Bernoulli numbers: the dilogarithm's series in softplus(a).
 DILOGARITHM_SERIES = (1 / 36, -1 / 3600, 1 / 211680, -1 / 10886400, 1 / 526901760, -691 / 16999766784000)
+# B_2k(1/2) / (2k)!, k = 1..4, of the Bernoulli polynomials: what a sum at midpoints has beyond the integral, in
+# derivatives at its end (Euler and Maclaurin).
+MIDPOINT_SERIES = (-1 / 24, 7 / 5760, -31 / 967680, 127 / 154828800)
 
 
 class Units(nn.Module):
@@ -72,6 +76,10 @@ class Units(nn.Module):
         """(batch, n_units) -> (batch,): log of the sum or integral of exp(a.x - base_energy(x)), in nats."""
         raise NotImplementedError
 
+    def statistic(self, states: torch.Tensor) -> torch.Tensor:
+        """t(x), what weights and biases meet, (batch, n_units): the states unless the type says otherwise."""
+        return states
+
     def base_energy(self, states: torch.Tensor) -> torch.Tensor:
         """(batch, n_units) -> (batch,): zero unless the type says otherwise."""
         return states.new_zeros(states.shape[0])
@@ -85,22 +93,20 @@ class Units(nn.Module):
         return None
 
     def variance(self) -> torch.Tensor | None:
-        """(n_units,): factor between the total input and the mean of linear units; None where it is 1."""
+        """(n_units,): the learned variances, 1 in columns of other types; None where none is learned."""
         return None
 
     def log_variances(self) -> list[tuple[slice, nn.Parameter]]:
         """The learned logarithms of variances, with their columns; none for most types."""
         return []
 
-    def write_gradients(self, data: torch.Tensor, model: torch.Tensor, *, model_is_mean: bool) -> None:
+    def write_gradients(self, squares: torch.Tensor, products: torch.Tensor) -> None:
         """Write the gradient of what a type learns besides weights and biases; most learn nothing.
 
         Parameters
         ----------
-        data, model : Tensor of shape (n_units,)
-            Mean squares of the states in the data and in the model.
-        model_is_mean : bool
-            Whether `model` is of conditional means: the conditional variance is then added to their squares.
+        squares, products : Tensor of shape (n_units,)
+            Mean square of the states, and mean product of states and total input: in the model, less in the data.
         """
 
     def range_problem(self, low: np.ndarray, high: np.ndarray) -> str | None:
@@ -183,18 +189,24 @@ class NoisyReLUUnits(Units):
     """Rectified linear units with noise: x = max(0, a + N(0, sigmoid(a))) [1]_; relu in a feed-forward network.
 
     Such a unit stands for infinitely many binary copies with the inputs a - 1/2, a - 3/2, ..., of which x are on.
-    Mean, energy and free energy are exact for the copies: the mean is the sum of their probabilities, softplus(a)
-    (to 1e-8), the base energy of x copies is x^2/2 + sum over m = 1..x of log(1 - e^-m), and the log partition
-    -Li2(-e^a). The noise is [1]_'s, Gaussian where the number of copies is whole: the two have nearly the same
-    distribution for a of some units, but small inputs give the copies the larger mean.
+    Mean, energy and free energy are those of the copies: the mean is the sum of their probabilities, softplus(a) less
+    at most 0.0106; the base energy of x copies is x^2/2 + sum over m = 1..x of log(1 - e^-m); the log partition is
+    the sum of their softplus, -Li2(-e^a) less at most 1/24. Mean and log partition are computed to 3e-7. The noise is
+    [1]_'s, Gaussian where the number of copies is whole: the two have nearly the same distribution for a of some
+    units, but small inputs give the copies the larger mean.
     """
 
     name, activation = "noisy_relu", "relu"
     value_range = (0.0, math.inf)
 
     def mean_(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
-        """softplus(a), the mean number of copies that are on."""
-        return total_input.copy_(functional.softplus(total_input))
+        """Mean number of copies that are on: softplus(a) and a correction for the steps between them."""
+        s = total_input.sigmoid()
+        p = s * (1 - s)  # derivatives of the sigmoid, of odd order, are polynomials in it
+        first, third, fifth, seventh = MIDPOINT_SERIES
+        correction = first + third * (1 - 6 * p) + fifth * (1 - 30 * p + 120 * p**2)
+        correction = correction + seventh * (1 - 126 * p + 1680 * p**2 - 5040 * p**3)
+        return total_input.copy_(functional.softplus(total_input) + p * correction)
 
     def sample_(
         self,
@@ -217,14 +229,19 @@ class NoisyReLUUnits(Units):
         return (0.5 * states.square() + table[states.detach().round().long().clamp(0, 40)]).sum(dim=1)
 
     def log_partition(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
-        """Sum over units of -Li2(-e^a), the integral of softplus up to a."""
-        w = functional.softplus(-total_input.abs())
+        """Sum over units of -Li2(-e^a), the integral of softplus up to a, and a correction as in the mean."""
+        w = functional.softplus(torch.where(total_input > 0, -total_input, total_input))
         below = w + 0.25 * w.square()
         for k, coefficient in enumerate(DILOGARITHM_SERIES):
             below = below + coefficient * w ** (2 * k + 3)
         above = math.pi**2 / 6 + 0.5 * total_input.square() - below
-        return torch.where(total_input > 0, above, below).sum(dim=1)
+        s = total_input.sigmoid()
+        p = s * (1 - s)
+        first, third, fifth, seventh = MIDPOINT_SERIES
+        even = p * (1 - 2 * s) * (third + fifth * (1 - 12 * p) + seventh * (1 - 60 * p + 360 * p**2))
+        return (torch.where(total_input > 0, above, below) + first * s + even).sum(dim=1)
 
     def bias_of_mean(self, mean: torch.Tensor) -> torch.Tensor:
-        """The inverse of softplus."""
-        return torch.log(torch.expm1(mean.clamp(min=0.01)))
+        """The inverse of softplus, which the mean is to 0.0106."""
+        mean = mean.clamp(min=0.01)
+        return mean + torch.log(-torch.expm1(-mean))

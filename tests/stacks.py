@@ -14,6 +14,8 @@ from pretrain.stack import Stack
 SIZES = (13, 7, 5, 3)
 BINARY, LINEAR = {"hidden_units": "bernoulli"}, {"hidden_units": "gaussian"}
 
+TABLE = "bernoulli:3+gaussian:4+softmax:2+spin:1+softmax:3"
+
 # Name: one (class, options) for each layer. Visible units are what the layer below has as hidden units.
 KINDS = {
     "binary RBMs": [(RBM, {})] * 3,
@@ -31,6 +33,27 @@ KINDS = {
         for loss, tied in (("cross_entropy", True), ("squared_error", False))
     },
     "an RBM under autoencoders": [(RBM, {}), (Autoencoder, {"tied": False}), (Autoencoder, {"activation": "tanh"})],
+    "spins": [(RBM, {"visible_units": "spin", "hidden_units": "spin"})] * 3,
+    "categories": [(RBM, {"visible_units": "softmax", "hidden_units": "softmax"})] * 3,
+    "noisy rectified units": [
+        (RBM, {"visible_units": "noisy_relu", "hidden_units": "noisy_relu"}),
+        (RBM, {"visible_units": "gaussian", "hidden_units": "noisy_relu"}),
+    ],
+    "a mixed table": [
+        (RBM, {"visible_units": TABLE, "hidden_units": "bernoulli:4+noisy_relu:2+spin:1"}),
+        (RBM, {"visible_units": "bernoulli:4+gaussian:2+spin:1", "hidden_units": "softmax:2+softmax:3"}),
+        (RBM, {"visible_units": "softmax:2+softmax:3", "hidden_units": "gaussian"}),
+    ],
+}
+# Kinds whose first layer scales its inputs on the way in: unrolled, the factor is in the weights, and the last bits
+# of a product differ.
+SCALED_KINDS = {
+    "documents": [(RBM, {"visible_units": "replicated_softmax"}), (RBM, {})],
+    "learned variances": [(RBM, {"visible_units": "gaussian_learned"}), (RBM, {})],
+    "a mixed table with learned variances": [
+        (RBM, {"visible_units": TABLE.replace("gaussian", "gaussian_learned")}),
+        (RBM, LINEAR),
+    ],
 }
 
 
@@ -39,7 +62,7 @@ def make_stack(kind, seed=0, sizes=SIZES, scaling=None):
     generator = torch.Generator().manual_seed(seed)
     layers = [
         cls(below, above, **options)
-        for (cls, options), below, above in zip(KINDS[kind], sizes, sizes[1:], strict=False)
+        for (cls, options), below, above in zip({**KINDS, **SCALED_KINDS}[kind], sizes, sizes[1:], strict=False)
     ]
     stack = Stack(layers, scaling)
     for parameter in stack.parameters():

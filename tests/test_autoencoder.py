@@ -25,6 +25,7 @@ NUMPY = {
     "identity": lambda a: a,
 }
 LOSSES = ("cross_entropy", "squared_error")
+INSIDE, OUTSIDE = (0.0, 1.0), (-3.0, 2.0)
 tied_or_not = pytest.mark.parametrize("tied", [True, False])
 losses = pytest.mark.parametrize("loss", LOSSES)
 activations = pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -144,6 +145,48 @@ def test_a_short_batch_is_averaged_over_its_own_rows(seed):
         )
 
 
+# Weights of rows ---
+
+
+@losses
+@tied_or_not
+def test_weighted_loss_and_gradient(loss, tied, seed):
+    # The mean over rows of weight times loss: rows that count w times, of which each has the gradient of its own.
+    layer = small_autoencoder(seed, reconstruction_loss=loss, tied=tied)
+    x, weight = rows(seed), np.random.default_rng(seed).random(7) * 2
+    learner = learner_of(layer)
+    value = learner.fill_gradients(Batch(x, None, torch.from_numpy(weight).float()))
+    assert value.item() == pytest.approx(weighted_formula(layer, x, weight), rel=1e-5)
+    exact = layer.double()
+    for name, parameter in exact.named_parameters():
+        expected = finite_difference(lambda: weighted_formula(exact, x, weight), parameter)
+        np.testing.assert_allclose(parameter.grad, expected, rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+def weighted_formula(layer, x, weight):
+    return sum(w * formula(layer, row[None], row[None]) for w, row in zip(weight, x, strict=True)) / len(x)
+
+
+@losses
+def test_a_weight_of_two_is_a_row_twice_and_of_zero_none(loss, seed):
+    layer, x = small_autoencoder(seed, reconstruction_loss=loss), rows(seed, 5)
+    learner = learner_of(layer)
+    found = []
+    for batch in (
+        Batch(x, None, torch.tensor([2.0, 1, 0, 1, 1])),
+        Batch(x[[0, 0, 1, 3, 4]]),
+        Batch(x, None, torch.ones(5)),
+    ):
+        value = learner.fill_gradients(batch)
+        found.append([value, *(parameter.grad.clone() for parameter in layer.parameters())])
+    for weighted, repeated, plain in zip(*found, strict=True):
+        torch.testing.assert_close(weighted, repeated, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(weighted, plain)
+    value = learner.fill_gradients(Batch(x))
+    for a, b in zip(found[2], [value, *(p.grad for p in layer.parameters())], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
 @losses
 def test_bfloat16_is_close_to_float32(loss, seed):
     x = torch.rand(101, 31, generator=torch.Generator().manual_seed(seed))
@@ -163,30 +206,47 @@ def test_cross_entropy_of_certain_outputs_is_finite():
 
 
 @pytest.mark.parametrize(
-    ("below", "unit_interval", "expected"),
+    ("below", "data_range", "expected"),
     [
-        (None, True, "cross_entropy"),
-        (None, False, "squared_error"),
-        ("sigmoid", False, "cross_entropy"),
-        ("tanh", True, "squared_error"),
-        ("relu", True, "squared_error"),
-        ("identity", True, "squared_error"),
+        (None, INSIDE, "cross_entropy"),
+        (None, (np.zeros(5), np.full(5, 0.5)), "cross_entropy"),
+        (None, (-0.1, 1.0), "squared_error"),
+        (None, (0.0, 1.1), "squared_error"),
+        (None, (np.zeros(5), np.array([0, 1, 2, 1, 1])), "squared_error"),  # a single column is enough
+        (None, (np.array([0, 0, -1, 0, 0]), np.ones(5)), "squared_error"),
+        ("sigmoid", OUTSIDE, "cross_entropy"),
+        ("tanh", INSIDE, "squared_error"),
+        ("relu", INSIDE, "squared_error"),
+        ("identity", INSIDE, "squared_error"),
     ],
 )
-def test_automatic_loss(below, unit_interval, expected):
-    layer = Autoencoder.from_settings(5, 3, AutoencoderSettings(), below=below, unit_interval=unit_interval)
+def test_automatic_loss(below, data_range, expected):
+    layer = Autoencoder.from_settings(5, 3, AutoencoderSettings(), below=below, data_range=data_range)
     assert layer.reconstruction_loss == expected
 
 
-@pytest.mark.parametrize(("below", "unit_interval"), [(None, False), ("relu", True)])
+def test_the_mean_of_the_data_is_not_used():
+    generators = (torch.Generator().manual_seed(0) for _ in range(2))
+    one, other = (
+        Autoencoder.from_settings(5, 3, AutoencoderSettings(), data_mean=mean, generator=generator)
+        for mean, generator in zip((None, torch.ones(5)), generators, strict=True)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert not one.visible_bias.any()
+
+
+@pytest.mark.parametrize(
+    ("below", "data_range"), [(None, OUTSIDE), (None, INSIDE), ("relu", INSIDE), ("sigmoid", OUTSIDE)]
+)
 @pytest.mark.parametrize("named", ["cross_entropy", "squared_error"])
-def test_cross_entropy_on_other_data_warns(below, unit_interval, named):
+def test_cross_entropy_on_other_data_warns(below, data_range, named):
     settings = AutoencoderSettings(reconstruction_loss=named)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        layer = Autoencoder.from_settings(5, 3, settings, below=below, unit_interval=unit_interval)
+        layer = Autoencoder.from_settings(5, 3, settings, below=below, data_range=data_range)
     assert layer.reconstruction_loss == named
-    assert [w.category for w in caught] == [DataRangeWarning] * (named == "cross_entropy")
+    beyond = (below, data_range) in ((None, OUTSIDE), ("relu", INSIDE))
+    assert [w.category for w in caught] == [DataRangeWarning] * (named == "cross_entropy" and beyond)
 
 
 def test_initial_weights(generator):

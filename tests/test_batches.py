@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from stacks import pretrained, same
 
 from pretrain.batches import BatchSource, as_dense_tensor
 from pretrain.exceptions import DataError
+from pretrain.settings import AutoencoderSettings, RBMSettings, TrainingSettings
 
 N_ROWS, N_FEATURES, BATCH = 23, 5, 7
 CPU = torch.device("cpu")
@@ -68,9 +70,9 @@ SOURCES = {
 }
 
 
-def source_of(X, y=None, *, seed=3, batch_size=BATCH):
+def source_of(X, y=None, *, seed=3, batch_size=BATCH, **options):
     generator = torch.Generator().manual_seed(seed)
-    return BatchSource(X, y, batch_size=batch_size, generator=generator, device=CPU)
+    return BatchSource(X, y, batch_size=batch_size, generator=generator, device=CPU, **options)
 
 
 def epoch(source):
@@ -167,3 +169,82 @@ def test_resumed_in_the_middle_of_an_epoch(seed):
 def test_errors(X, y, message):
     with pytest.raises(DataError, match=message):
         source_of(X, y)
+
+
+# Weights of rows ---
+
+
+WEIGHTS = {
+    "list": lambda w: w.tolist(),
+    "array": lambda w: w,
+    "float32": lambda w: w.astype(np.float32),
+    "big-endian": lambda w: w.astype(">f8"),
+    "read-only": lambda w: read_only(w.copy()),
+    "negative strides": lambda w: w[::-1].copy()[::-1],
+    "tensor": lambda w: torch.from_numpy(w),
+    "any scale": lambda w: 1000 * w,
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_go_with_their_rows_and_have_mean_one(name, seed):
+    given = np.random.default_rng(seed).integers(0, 5, size=N_ROWS).astype(np.float64)
+    weight = WEIGHTS[name](given)
+    before = as_bytes(weight)
+    X = np.arange(N_ROWS, dtype=np.float32)[:, None]
+    source = source_of(X, seed=seed, sample_weight=weight)
+    source.shuffle()
+    batches = [source.batch(k) for k in range(source.n_batches)]
+    rows = torch.cat([source.batch(k).X[:, 0].clone() for k in range(source.n_batches)]).long().numpy()
+    found = torch.cat([batch.weight for batch in batches])
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, (given / given.mean())[rows], rtol=1e-6)
+    assert found.mean().item() == pytest.approx(1, rel=1e-6)
+    assert as_bytes(weight) == before
+
+
+def test_without_weights_there_are_none():
+    source = source_of(integers())
+    source.shuffle()
+    assert source.batch(0).weight is None
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.ones(5), r"must have one entry a row, \(23,\); got \(5,\)"),
+        (np.ones((23, 1)), r"got \(23, 1\)"),
+        (1.0, r"got \(\)"),
+        (np.zeros(23), "above 0 for at least one row"),
+        (np.full(23, np.nan), "must be finite, 0 or more"),
+        (np.r_[np.ones(22), np.inf], "must be finite"),
+        (np.r_[np.ones(22), -1], "0 or more"),
+    ],
+)
+def test_illegal_weights(weight, message):
+    with pytest.raises(DataError, match=f"sample_weight.*{message}"):
+        source_of(integers(), sample_weight=weight)
+
+
+# Training ---
+
+
+@pytest.mark.parametrize("cls", [RBMSettings, AutoencoderSettings])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_trains_the_same_stack(name, weighted, cls, tmp_path):
+    units = {"visible_units": "gaussian"} if cls is RBMSettings else {}
+    settings = cls(**units, training=TrainingSettings(epochs=2, batch_size=7, learning_rate=1e-3))
+    weight = np.arange(N_ROWS) if weighted else None
+    X = SOURCES[name](tmp_path)
+    before = as_bytes(X)
+    one, _ = pretrained(integers(), (3, 2), settings, sample_weight=weight)
+    other, _ = pretrained(X, (3, 2), settings, sample_weight=weight)
+    assert as_bytes(X) == before
+    first, second = (run.stack.layers for run in (one, other))
+    assert same(first[0], second[0])
+    if X.dtype in (np.float64, torch.float64, np.dtype(">f8")):  # codes in float64 reach the next layer unrounded
+        for name, value in first[1].state_dict().items():
+            torch.testing.assert_close(second[1].state_dict()[name], value, rtol=1e-5, atol=1e-6)
+    else:
+        assert same(first[1], second[1])

@@ -98,7 +98,26 @@ def test_mnist_without_its_folder_says_how_to_name_one(tmp_path: Path, monkeypat
     monkeypatch.delenv("PRETRAIN_DATA", raising=False)
     refuse("mnist", "PRETRAIN_DATA is not set", "set PRETRAIN_DATA to the folder", "give as DATA the path")
     monkeypatch.setenv("PRETRAIN_DATA", str(tmp_path))
-    refuse("mnist", f"there is no folder {tmp_path / 'mnist'}", "give as DATA the path")
+    refuse("mnist", f"there is no {tmp_path / 'mnist'}", "give as DATA the path")
+
+
+def test_faces_without_their_file_say_how_to_name_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRETRAIN_DATA", str(tmp_path))
+    refuse("faces", f"there is no {tmp_path / 'faces' / 'att_faces.npz'}", "set PRETRAIN_DATA to the folder")
+    (tmp_path / "faces").mkdir()
+    pictures = np.zeros((12, 30, 20), dtype=np.uint8)
+    np.savez(tmp_path / "faces" / "att_faces.npz", X=pictures, y=np.arange(12))
+    refuse("faces", "must show more than 30 people; it shows 12")
+    np.savez(tmp_path / "faces" / "att_faces.npz", X=pictures.astype(float), y=np.arange(12))
+    refuse("faces", "must hold X, uint8 (n, height, width), and y")
+
+
+@needs_data
+def test_real_faces() -> None:
+    faces = load_dataset("faces")
+    assert faces.X_test is not None
+    assert (faces.X.shape, faces.X_test.shape) == ((103_500, 625), (41_400, 625))
+    assert (faces.X.dtype, faces.image_shape, faces.value_range, faces.y) == (np.uint8, (25, 25), (0, 255), None)
 
 
 @needs_data

@@ -71,4 +71,4 @@ def test_recipes_are_commands_that_parse():
     for recipe in list_recipes():
         for name, *arguments in recipe.commands(recipe.data, Path("run"), {"seed": 0, "device": "cpu"}):
             main.commands[name].make_context(name, arguments)
-        assert recipe.paper is None or {"test_error", "source"} <= set(recipe.paper)
+        assert recipe.paper is None or recipe.measure is not None

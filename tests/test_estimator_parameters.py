@@ -39,6 +39,17 @@ EFFECTS = {
     "n_components": (3, {}),
     "visible_units": ("gaussian", {}),
     "hidden_units": ("gaussian", {}),
+    "gradient_estimator": ("pcd", {}),
+    "sample_reconstruction": (False, {}),
+    "n_chains": (3, {"gradient_estimator": "pcd"}),
+    "centered": (True, {}),
+    "binarize": (True, {}),
+    "sparsity_target": (0.1, {}),
+    "sparsity_cost": (1.0, {"sparsity_target": 0.1}),
+    "hidden_dropout": (0.5, {}),
+    "weight_scale": (0.01, {}),
+    "initial_visible_bias": ("data", {}),
+    "l1": (0.01, {}),
     "n_gibbs_steps": (2, {}),
     "corruption": ("gaussian", {}),
     "corruption_level": (0.5, {}),
@@ -78,6 +89,7 @@ EFFECTS = {
 # What differs from EFFECTS in one estimator.
 OWN_EFFECTS = {
     ("RBMTransformer", "momentum"): (0.6, {"n_iter": 6}),
+    ("RBMTransformer", "schedule"): ("linear", {}),
     ("StackTransformer", "kind"): ("autoencoder", {}),
 }
 
@@ -85,8 +97,20 @@ OWN_EFFECTS = {
 ILLEGAL = {
     "hidden_layer_sizes": (5, (5, 0), (5, 2.5), "57"),
     "n_components": (0, 2.5, None),
-    "visible_units": ("softmax", None),
-    "hidden_units": ("relu",),
+    "visible_units": ("relu", None, "bernoulli:3+relu:4", "bernoulli:x"),
+    "hidden_units": ("relu", "replicated_softmax", "gaussian_learned"),
+    "gradient_estimator": ("exact", None),
+    "sample_reconstruction": ("yes", 1),
+    "n_chains": (0, 2.5, "some"),
+    "centered": ("yes", None),
+    "binarize": ("yes", 1),
+    "sparsity_target": (0, 1.0),
+    "sparsity_cost": (-1, None),
+    "hidden_dropout": (1.0, -0.1),
+    "missing": ("mean", None),
+    "weight_scale": (-0.1, None),
+    "initial_visible_bias": ("mean",),
+    "l1": (-1, None),
     "n_gibbs_steps": (0, 1.5),
     "corruption": ("salt", None),
     "corruption_level": (-0.1, 1.0, "much"),
@@ -155,7 +179,7 @@ def state(estimator):
     return weights, losses, model.scaling.kind, model.scaling.scale.tolist()
 
 
-@pytest.mark.parametrize(("name", "parameter"), [p for p in PARAMETERS if p[1] != "device"])
+@pytest.mark.parametrize(("name", "parameter"), [p for p in PARAMETERS if p[1] not in ("device", "missing")])
 def test_each_parameter_has_an_effect(name, parameter):
     value, others = OWN_EFFECTS.get((name, parameter), EFFECTS[parameter])
     base = {**BASE[name], **others}
@@ -167,6 +191,15 @@ def test_each_parameter_has_an_effect(name, parameter):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_comparison_of_outcomes_sees_no_difference_where_there_is_none(name):
     assert outcome(name, (("device", "cpu"),)) == outcome(name, (("device", torch.device("cpu")),))
+
+
+def test_missing_decides_about_nan():
+    holes = X.copy()
+    holes[::7, 2] = np.nan
+    with pytest.raises(ValueError, match="contains NaN"):
+        pretrain.estimators.RBMTransformer(**BASE["RBMTransformer"]).fit(holes)
+    found = pretrain.estimators.RBMTransformer(**BASE["RBMTransformer"], missing="gibbs").fit(holes)
+    assert np.isfinite(found.transform(holes)).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

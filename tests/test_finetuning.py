@@ -73,6 +73,41 @@ def test_loss_and_gradient(task, output, seed):
 
 
 @tasks
+def test_weighted_loss_and_gradient(task, seed):
+    network = make_network(task, seed)
+    X, y = rows(seed, N_ROWS, N_FEATURES), targets(task, seed)
+    weight = np.random.default_rng(seed).random(N_ROWS) * 2
+
+    def weighted(network):
+        each = [formula(network, X[k : k + 1], None if y is None else y[k : k + 1]) for k in range(N_ROWS)]
+        return weight @ each / N_ROWS
+
+    batch = as_batch(X, y)._replace(weight=torch.from_numpy(weight).float())
+    value = learner_of(network).fill_gradients(batch)
+    assert value.item() == pytest.approx(weighted(network), rel=1e-5)
+    exact = network.double()
+    for name, parameter in list(exact.named_parameters())[-4:]:
+        expected = finite_difference(lambda: weighted(exact), parameter)
+        np.testing.assert_allclose(parameter.grad, expected, rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+@tasks
+def test_a_weight_of_two_is_a_row_twice_and_of_zero_none(task, seed):
+    network = make_network(task, seed)
+    learner, whole = learner_of(network), as_batch(rows(seed, N_ROWS, N_FEATURES), targets(task, seed))
+    found, repeated = [], [0, 0, 1, 3, 4]
+    chosen = Batch(whole.X[repeated], None if whole.y is None else whole.y[repeated])
+    first = Batch(whole.X[:5], None if whole.y is None else whole.y[:5], torch.tensor([2.0, 1, 0, 1, 1]))
+    for batch in (first, chosen, first._replace(weight=torch.ones(5)), first._replace(weight=None)):
+        value = learner.fill_gradients(batch)
+        found.append([value, *(parameter.grad.clone() for parameter in network.parameters())])
+    for weighted, twice, ones, plain in zip(*found, strict=True):
+        torch.testing.assert_close(weighted, twice, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(ones, plain, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(weighted, plain)
+
+
+@tasks
 def test_the_gradient_is_overwritten_not_accumulated(task, seed):
     network = make_network(task, seed)
     learner, batch = learner_of(network), as_batch(rows(seed, N_ROWS, N_FEATURES), targets(task, seed))

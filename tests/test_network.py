@@ -173,7 +173,7 @@ LEGAL = Architecture(5, 3, (7, 11), ("relu", "relu"))
         ({"activations": "relu"}, "activations of a network must be a list or a tuple"),
         ({"activations": ("relu",)}, "activations of a network .* exactly 2, one a layer; got 1"),
         ({"activations": ("relu", "swish")}, "activations of a network must be one of sigmoid.*'swish'"),
-        ({"output_activation": "relu"}, "output_activation of a network must be one of identity, sigmoid, softmax"),
+        ({"output_activation": "swish"}, "output_activation of a network must be one of sigmoid.*'swish'"),
         ({"task": "ranking"}, "task of a network must be one of classification, regression, reconstruction"),
         ({"layer_type": "dense-net"}, "layer_type of a network must be one of dense, residual"),
         ({"batch_norm": 1}, "batch_norm of a network must be True or False"),

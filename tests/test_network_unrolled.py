@@ -5,14 +5,15 @@ import copy
 import numpy as np
 import pytest
 import torch
-from stacks import KINDS, SIZES, make_stack, rows
+from stacks import KINDS, SCALED_KINDS, SIZES, make_stack, rows
 
 from pretrain.exceptions import SettingsError
 from pretrain.hidden_layers import Dropout
-from pretrain.network import unroll
+from pretrain.network import Architecture, unroll
 from pretrain.scaling import Scaling
 
 kinds = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", [*KINDS, *SCALED_KINDS])
 
 
 def generator_of(seed=0):
@@ -62,7 +63,64 @@ def test_unrolled_autoencoder_equals_the_reconstruction_exactly(kind, n, sizes):
     np.testing.assert_array_equal(network.predict(x.numpy()), stack.inverse_transform(stack.transform(x.numpy())))
 
 
-@kinds
+def counts(n, seed=0):
+    """Documents of zero to twelve words or so; for the other types these are values like any."""
+    return torch.from_numpy(np.random.default_rng(seed).poisson(0.5, size=(n, SIZES[0]))).float()
+
+
+@pytest.mark.parametrize("kind", SCALED_KINDS)
+@pytest.mark.parametrize("into", ["classifier", "regressor", "autoencoder"])
+@pytest.mark.parametrize("n", [1, 101])
+def test_layers_that_scale_their_inputs_are_unrolled_to_rounding(kind, into, n, seed):
+    stack, x = make_stack(kind, seed).double(), counts(n, seed).double()
+    options = {} if into == "autoencoder" else {"n_outputs": 2, "generator": generator_of(seed)}
+    # The network itself is float32; what it holds is the stack's, rounded once.
+    network = unroll(stack, into, **options).eval().double()
+    assert not torch.equal(stack.layers[0].encoder_weight, stack.layers[0].weight)  # something is scaled
+    for layer, hidden in zip(stack.layers, network.hidden, strict=False):
+        expected = layer.encode(x)
+        torch.testing.assert_close(hidden(x), expected, rtol=1e-5, atol=1e-6)
+        x = expected
+    if into == "autoencoder":
+        torch.testing.assert_close(network.decode(x), stack.decode(x), rtol=1e-5, atol=1e-6)
+
+
+@every_kind
+def test_encoding_and_decoding_are_the_layers_linear_maps(kind, seed):
+    """What the unrolled layers are copied from, layer by layer, and the function that goes on top."""
+    network = unroll(make_stack(kind, seed), "autoencoder")
+    stack = make_stack(kind, seed)
+    half = len(stack.layers)
+    up, down = network.hidden[:half], [*network.hidden[half:], network.head]
+    for layer, encoder, decoder in zip(stack.layers, up, down[::-1], strict=True):
+        linear = getattr(decoder, "linear", decoder)
+        assert torch.equal(encoder.linear.weight, layer.encoder_weight)
+        assert torch.equal(encoder.linear.bias, layer.encoder_bias)
+        assert torch.equal(linear.weight, layer.decoder_weight)
+        assert torch.equal(linear.bias, layer.decoder_bias)
+    assert network.architecture.activations[:half] == tuple(layer.activation for layer in stack.layers)
+    decoders = tuple(layer.output_activation for layer in stack.layers)[::-1]
+    assert (*network.architecture.activations[half:], network.architecture.output_activation) == decoders
+
+
+@every_kind
+def test_gradients_reach_every_layer_of_an_unrolled_network(kind, seed):
+    network = unroll(make_stack(kind, seed), n_outputs=2, generator=generator_of(seed)).train()
+    network(counts(11, seed)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.any(), name
+
+
+def test_activations_must_fit_their_layer():
+    for options in ({"activations": ("sigmoid:3+tanh:1",)}, {"output_activation": "sigmoid:3+tanh:1"}):
+        with pytest.raises(SettingsError, match=r"'sigmoid:3\+tanh:1' describe 4 columns, but there are 5"):
+            Architecture(
+                **{"n_features": 7, "n_outputs": 5, "hidden_layer_sizes": (5,), "activations": ("tanh",)} | options
+            )
+
+
+@every_kind
 def test_architecture_of_an_unrolled_autoencoder(kind):
     stack = make_stack(kind)
     network = unroll(stack, "autoencoder")
@@ -73,7 +131,7 @@ def test_architecture_of_an_unrolled_autoencoder(kind):
     assert network.architecture.task == "reconstruction"
 
 
-@kinds
+@every_kind
 @pytest.mark.parametrize("into", ["classifier", "autoencoder"])
 def test_the_stack_is_copied_and_the_decoder_independent_of_the_encoder(kind, into):
     stack = make_stack(kind)

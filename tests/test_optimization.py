@@ -95,7 +95,7 @@ def test_steps_equal_the_formula(name, seed):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_lowers_the_loss(name, seed):
-    rate = 0.1 if name == "adagrad" else 0.02
+    rate = {"adagrad": 0.1, "adamax": 0.1, "radam": 0.1, "adadelta": 20.0}.get(name, 0.02)
     records = list(run_of(seed, epochs=20, optimizer=name, learning_rate=rate, momentum=0.5))
     assert records[-1]["loss"] < 0.5 * records[0]["loss"]
 

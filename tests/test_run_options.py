@@ -1,13 +1,19 @@
 """Every option of a run that should change its result does."""
 
+import dataclasses
 import json
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import checkpoints
 from pipelines.cli import main
+from pipelines.commands.options import LAYER_OPTIONS, TRAINING_OPTIONS
+from pretrain.exceptions import SettingsError
+from pretrain.rbm_settings import GRADIENT_ESTIMATORS
+from pretrain.settings import LAYER_SETTINGS, TrainingSettings
 
 STACK = ("stack", "d.npz", "--layers", "7,5", "--epochs", "2")
 COMPARE = ("compare", "d.npz", "--layers", "7,5", "--epochs", "1", "--seeds", "1", "--arms", "dbn,dbn-dropout")
@@ -92,15 +98,66 @@ def test_dropout_of_finetune_is_part_of_the_network(cli):
         ("autoencoder", "--activation", "tanh"),
         ("autoencoder", "--tied", "false"),
         ("autoencoder", "--optimizer", "sgd"),
+        ("rbm", "--visible-units", "gaussian"),
+        ("rbm", "--hidden-units", "spin"),
+        *(("rbm", "--gradient-estimator", value) for value in GRADIENT_ESTIMATORS[1:]),
+        ("rbm --n-gibbs-steps 3", "--initial-gibbs-steps", "1"),
+        ("rbm", "--sample-reconstruction", "true"),
+        ("rbm --gradient-estimator pcd", "--n-chains", "5"),
+        ("rbm --gradient-estimator tempering", "--n-temperatures", "3"),
+        ("rbm --gradient-estimator fast_pcd", "--fast-learning-rate", "0.5"),
+        ("rbm --gradient-estimator fast_pcd --fast-learning-rate 1", "--fast-decay", "0.1"),
+        ("rbm", "--centered", "true"),
+        ("rbm --visible-units gaussian", "--centered", "false"),
+        ("rbm", "--binarize", "true"),
+        ("rbm", "--sparsity-target", "0.1"),
+        ("rbm --sparsity-target 0.1", "--sparsity-cost", "1"),
+        ("rbm --sparsity-target 0.1 --sparsity-cost 1", "--sparsity-decay", "0.1"),
+        ("rbm", "--hidden-dropout", "0.5"),
+        ("rbm", "--initial-visible-bias", "data"),
     ],
 )
 def test_options_of_stack_change_the_stack(cli, kind, option, value):
-    plain = (*STACK, "--kind", kind)
+    plain = (*STACK, "--kind", *kind.split())
     cli(*plain, "-o", "plain.h5")
     cli(*plain, "-o", "again.h5")
     cli(*plain, option, value, "-o", "changed.h5")
     assert same_weights("plain.h5", "again.h5")
     assert not same_weights("plain.h5", "changed.h5")
+
+
+def test_every_setting_is_an_option_and_every_option_a_setting():
+    own = {field.name for cls in LAYER_SETTINGS.values() for field in dataclasses.fields(cls)}
+    assert set(LAYER_OPTIONS) == own - {"training"}
+    assert set(TRAINING_OPTIONS) == {field.name for field in dataclasses.fields(TrainingSettings)}
+    assert not set(LAYER_OPTIONS) & set(TRAINING_OPTIONS)  # one name is one setting
+
+
+@pytest.mark.parametrize("cls", [*LAYER_SETTINGS.values(), TrainingSettings])
+def test_options_take_what_settings_take(cls):
+    """Defaults, choices and the word "auto" pass through the option's type unchanged."""
+    table = {**LAYER_OPTIONS, **TRAINING_OPTIONS}
+    for field in dataclasses.fields(cls):
+        if field.name == "training":
+            continue
+        kind, text = table[field.name]
+        assert text.endswith(".")
+        if isinstance(kind, click.Choice):
+            for choice in kind.choices:
+                assert getattr(cls(**{field.name: choice}), field.name) == choice
+            with pytest.raises(SettingsError):
+                cls(**{field.name: "none of them"})
+        elif field.default is not None:
+            value = kind.convert(str(field.default).lower(), None, None)
+            assert value == field.default
+            assert type(value) is type(field.default)
+
+
+def test_a_stack_on_columns_of_several_types(cli):
+    cli(*STACK, "--visible-units", "bernoulli:4+gaussian:2", "--hidden-units", "spin,bernoulli", "-o", "mixed.h5")
+    layers = checkpoints.load("mixed.h5").layers
+    assert [layer.visible_units.name for layer in layers] == ["bernoulli:4+gaussian:2", "spin"]
+    assert [layer.hidden_units.name for layer in layers] == ["spin", "bernoulli"]
 
 
 def test_options_of_the_split_change_the_split(cli):

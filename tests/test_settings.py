@@ -39,7 +39,27 @@ UNUSUAL = [
         tol=0.01,
         precision="float32",
     ),
-    RBMSettings("gaussian", "gaussian", n_gibbs_steps=5, weight_scale=0.01, training=TrainingSettings(epochs=2)),
+    RBMSettings(
+        "spin:2+gaussian:3",
+        n_gibbs_steps=5,
+        initial_gibbs_steps=2,
+        gradient_estimator="tempering",
+        sample_reconstruction=True,
+        n_chains=17,
+        n_temperatures=5,
+        fast_learning_rate=0.5,
+        fast_decay=0.5,
+        centered=True,
+        sparsity_target=0.1,
+        sparsity_cost=0.5,
+        sparsity_decay=0.5,
+        hidden_dropout=0.25,
+        missing="gibbs",
+        weight_scale=0.01,
+        initial_visible_bias="data",
+        training=TrainingSettings(epochs=2),
+    ),
+    RBMSettings(hidden_units="gaussian", centered=False, binarize=True, training=TrainingSettings(learning_rate=0.1)),
     AutoencoderSettings("gaussian", 1.5, tied=False, activation="relu", reconstruction_loss="squared_error"),
     FinetuneSettings(
         head_epochs=2, layer_learning_rates=(0.1, 0.5, 1.0), frozen_layers=(0, 1), training=TrainingSettings(l1=0.1)
@@ -60,8 +80,15 @@ def test_round_trip_through_json(settings):
 def test_the_round_trip_of_unusual_values_leaves_no_default(settings):
     # Otherwise a field that is lost on the way would come back by its default, unseen.
     usual = type(settings)()
-    kept = {f.name for f in dataclasses.fields(settings) if getattr(settings, f.name) == getattr(usual, f.name)}
-    assert kept <= {"optimizer", "training"}
+    fields = {field.name for field in dataclasses.fields(settings)}
+    changed = {
+        name
+        for other in UNUSUAL
+        if type(other) is type(settings)
+        for name in fields
+        if getattr(other, name) != getattr(usual, name)
+    }
+    assert fields - changed <= {"optimizer", "training"}
 
 
 def test_numpy_numbers_become_plain():
@@ -125,14 +152,17 @@ INTEGER, NUMBER = "must be an integer >= {}", "must be a finite number {}"
 ILLEGAL = [
     *((TrainingSettings, "epochs", value, INTEGER.format(0)) for value in (-1, 1.5, True, "many", None)),
     *((TrainingSettings, "batch_size", value, INTEGER.format(1)) for value in (0, 2.0, None)),
-    *((TrainingSettings, "optimizer", value, "must be one of sgd, adagrad, ") for value in ("adamax", None, ["sgd"])),
-    *((TrainingSettings, "learning_rate", value, NUMBER.format("> 0")) for value in (0, -1, "0.1", None)),
+    *((TrainingSettings, "optimizer", value, "must be one of sgd, adagrad, ") for value in ("lion", None, ["sgd"])),
+    *((TrainingSettings, "learning_rate", value, NUMBER.format("> 0")) for value in (0, -1, "0.1", None, "Auto")),
     *((TrainingSettings, "learning_rate", value, NUMBER.format("> 0")) for value in (float("nan"), float("inf"))),
     *((TrainingSettings, "momentum", value, NUMBER.format(">= 0 and < 1")) for value in (-0.1, 1)),
     *((TrainingSettings, "nesterov", value, "must be True or False") for value in ("yes", 1, None)),
     *((TrainingSettings, "initial_momentum", value, NUMBER.format(">= 0 and < 1")) for value in (-0.1, 1)),
     (TrainingSettings, "initial_momentum_epochs", 0, INTEGER.format(1)),
-    (TrainingSettings, "schedule", "linear", "must be one of constant, step, exponential, inverse_time, cosine"),
+    *(
+        (TrainingSettings, "schedule", value, "must be one of constant, step, exponential, ")
+        for value in ("sine", None)
+    ),
     (TrainingSettings, "decay", 0, NUMBER.format("> 0")),
     (TrainingSettings, "decay_epochs", 0, INTEGER.format(1)),
     (TrainingSettings, "weight_decay", -1, NUMBER.format(">= 0")),
@@ -145,6 +175,38 @@ ILLEGAL = [
     (RBMSettings, "visible_units", "relu", "must be one of bernoulli, gaussian"),
     (RBMSettings, "hidden_units", None, "must be one of bernoulli, gaussian"),
     *((RBMSettings, "n_gibbs_steps", value, INTEGER.format(1)) for value in (0, 1.0)),
+    *(
+        (RBMSettings, "visible_units", value, "must be one of bernoulli, ")
+        for value in (None, 3, "", "softmax:2+relu:3")
+    ),
+    *(
+        (RBMSettings, "visible_units", value, "must have a width of 1 or more")
+        for value in ("spin:0", "spin:x+spin:2")
+    ),
+    *(
+        (RBMSettings, "visible_units", value, "must be one of bernoulli, ")
+        for value in ("spin+softmax:2", "+", "Spin")
+    ),
+    *(
+        (RBMSettings, "hidden_units", v, "must be one of ")
+        for v in ("gaussian_learned", "spin:2+replicated_softmax:2")
+    ),
+    (RBMSettings, "visible_units", "spin:2+replicated_softmax:2", "cannot mix replicated_softmax with other types"),
+    *((RBMSettings, "gradient_estimator", value, "must be one of cd, mean_field, pcd") for value in ("CD", None)),
+    *((RBMSettings, "initial_gibbs_steps", value, INTEGER.format(1)) for value in (0, 1.5, "1")),
+    *((RBMSettings, "sample_reconstruction", value, "must be True or False") for value in (1, "yes", None)),
+    *((RBMSettings, "n_chains", value, INTEGER.format(1)) for value in (0, 1.5, "many", None)),
+    *((RBMSettings, "n_temperatures", value, INTEGER.format(2)) for value in (1, 2.5, None)),
+    *((RBMSettings, "fast_learning_rate", value, NUMBER.format(">= 0")) for value in (-1, "0.1", float("nan"))),
+    *((RBMSettings, "fast_decay", value, NUMBER.format(">= 0 and < 1")) for value in (-0.1, 1, None)),
+    *((RBMSettings, "centered", value, "must be True or False") for value in (1, "yes", None)),
+    *((RBMSettings, "binarize", value, "must be True or False") for value in (1, "auto", None)),
+    *((RBMSettings, "sparsity_target", value, NUMBER.format("> 0 and < 1")) for value in (0, 1, "0.1")),
+    *((RBMSettings, "sparsity_cost", value, NUMBER.format(">= 0")) for value in (-1, None, float("inf"))),
+    *((RBMSettings, "sparsity_decay", value, NUMBER.format(">= 0 and < 1")) for value in (-0.1, 1, None)),
+    *((RBMSettings, "hidden_dropout", value, NUMBER.format(">= 0 and < 1")) for value in (-0.1, 1, None)),
+    *((RBMSettings, "missing", value, "must be one of error, gibbs") for value in ("mean", None)),
+    *((RBMSettings, "initial_visible_bias", value, "must be one of zero, data") for value in ("mean", None)),
     (RBMSettings, "weight_scale", -1, NUMBER.format(">= 0")),
     (AutoencoderSettings, "corruption", "salt", "must be one of none, masking, gaussian"),
     *((AutoencoderSettings, "corruption_level", value, NUMBER.format(">= 0 and < 1")) for value in (-0.1, 1)),
@@ -175,6 +237,30 @@ def test_every_field_has_an_illegal_value():
         assert {name for owner, name, *_ in ILLEGAL if owner is cls} == {
             field.name for field in dataclasses.fields(cls)
         }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sparsity_target": 0.1, "hidden_units": "spin"}, "sparsity_target of RBMSettings is for bernoulli hidden"),
+        ({"binarize": True, "visible_units": "gaussian"}, "binarize of RBMSettings is for bernoulli visible"),
+        ({"missing": "gibbs", "visible_units": "replicated_softmax"}, "missing of RBMSettings must be 'error'"),
+        ({"centered": True, "visible_units": "replicated_softmax"}, "centered of RBMSettings is not for replicated"),
+    ],
+)
+def test_settings_that_contradict_each_other(options, message):
+    with pytest.raises(SettingsError, match=message):
+        RBMSettings(**options)
+    for name in options:  # each alone is legal
+        RBMSettings(**{name: options[name]})
+
+
+@pytest.mark.parametrize("cls", [AutoencoderSettings, FinetuneSettings])
+def test_the_rate_is_left_to_the_units_of_rbms_alone(cls):
+    training = TrainingSettings(learning_rate="auto")
+    assert RBMSettings(training=training).training.learning_rate == "auto"
+    with pytest.raises(SettingsError, match=f"learning_rate of {cls.__name__} must be a number; 'auto' is for RBMs"):
+        cls(training=training)
 
 
 def test_a_legal_corruption_level_depends_on_the_noise():

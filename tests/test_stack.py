@@ -11,7 +11,7 @@ from stacks import KINDS, SIZES, make_stack, rows
 from pretrain.exceptions import SettingsError
 from pretrain.rbm import RBM
 from pretrain.scaling import Scaling
-from pretrain.stack import ENCODE_ROWS, LAYER_KINDS, Layer, Stack, encode_rows
+from pretrain.stack import LAYER_KINDS, MOST_ENCODE_ROWS, Layer, Stack, encode_rows
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 layer_kinds = pytest.mark.parametrize("kind", LAYER_KINDS)
@@ -103,9 +103,9 @@ def test_transform_scales_raw_rows_and_back():
 
 
 def test_many_rows_are_encoded_in_parts():
-    stack, X = make_stack("binary RBMs"), rows(n=ENCODE_ROWS + 3)
+    stack, X = make_stack("binary RBMs"), rows(n=MOST_ENCODE_ROWS + 3)
     codes = encode_rows(stack, X)
-    assert codes.shape == (ENCODE_ROWS + 3, SIZES[-1])
+    assert codes.shape == (MOST_ENCODE_ROWS + 3, SIZES[-1])
     torch.testing.assert_close(codes, stack.encode(torch.from_numpy(X)).detach())
     assert not codes.requires_grad
 

@@ -65,6 +65,65 @@ def test_no_progress_records_before_their_time():
     assert not any("progress" in record for record in run_of(progress_seconds=1000.0))
 
 
+class Watched(LinearRegression):
+    """Writes down what the loop tells it; its figure counts the batches since it was last asked."""
+
+    def __init__(self, seed=0):
+        super().__init__(seed)
+        self.epochs, self.n_batches = [], 0
+
+    def begin_epoch(self, epoch, n_epochs):
+        self.epochs.append((epoch, n_epochs))
+
+    def fill_gradients(self, batch):
+        self.n_batches += 1
+        return super().fill_gradients(batch)
+
+    def metrics(self):
+        n, self.n_batches = self.n_batches, 0
+        return {"n_batches": float(n)}
+
+
+@pytest.mark.parametrize("progress_seconds", [None, 0.0])
+def test_a_learner_is_told_of_epochs_and_adds_its_figures(progress_seconds):
+    learner = Watched()
+    run = run_of(learner=learner, validation=lambda: {"error": 1.0}, progress_seconds=progress_seconds)
+    list(run)
+    assert learner.epochs == [(0, 3), (1, 3), (2, 3)]  # once each, however often the loop stops in between
+    assert [record["n_batches"] for record in run.history] == [4.0] * 3
+    assert list(run.history[0]).index("error") < list(run.history[0]).index("n_batches")  # what steers comes first
+    assert same(weights_of(run), weights_of(finished(run_of())))
+
+
+def finished(run):
+    list(run)
+    return run
+
+
+def test_figures_of_a_learner_do_not_steer_early_stopping():
+    script = iter([3.0, 2.0, 1.0, 0.5, 0.4])
+    run = run_of(
+        learner=Watched(), validation=lambda: {"error": next(script)}, early_stopping=True, n_iter_no_change=1
+    )
+    assert len(list(run)) == 3
+
+
+def test_the_state_of_the_learner_is_part_of_the_run():
+    class Counting(LinearRegression):
+        count = 0
+
+        def state_dict(self):
+            return {"count": self.count}
+
+        def load_state_dict(self, state):
+            self.count = state["count"]
+
+    one, other = run_of(learner=Counting()), run_of(learner=Counting())
+    one.learner.count = 7
+    other.load_state_dict(one.state_dict())
+    assert other.learner.count == 7
+
+
 # Penalties ---
 
 

@@ -10,9 +10,10 @@ from linear_problem import N_ROWS, same, weights_of, without_times
 from pretrain.autoencoder import Autoencoder
 from pretrain.batches import BatchSource
 from pretrain.random_streams import RandomStreams
-from pretrain.settings import AutoencoderSettings, TrainingSettings
+from pretrain.rbm import RBM
+from pretrain.settings import AutoencoderSettings, RBMSettings, TrainingSettings
 from pretrain.training import TrainingRun
-from pretrain.training_settings import SCHEDULES
+from pretrain.training_settings import OPTIMIZERS, SCHEDULES
 
 
 def autoencoder_run(seed, *, validation=None, progress_seconds=None, **training):
@@ -37,7 +38,7 @@ def autoencoder_run(seed, *, validation=None, progress_seconds=None, **training)
 
 
 RESUMED = [
-    *({"optimizer": name} for name in ("sgd", "adagrad", "rmsprop", "adam", "adamw", "lbfgs")),
+    *({"optimizer": name} for name in OPTIMIZERS),
     *({"schedule": name, "decay_epochs": 1} for name in SCHEDULES),
     {"initial_momentum": 0.5, "initial_momentum_epochs": 1},
     {"nesterov": True, "max_norm": 0.5, "l1": 0.01, "weight_decay": 0.01},
@@ -54,6 +55,51 @@ def test_interrupted_and_resumed_equals_uninterrupted(training, stop_after, seed
         pass
     state = copy.deepcopy(first.state_dict())
     resumed = autoencoder_run(seed + 17, **training)  # other weights, another order: all of it is in the state
+    resumed.load_state_dict(state)
+    list(resumed)
+    assert same(weights_of(whole), weights_of(resumed))
+    assert without_times(whole.history) == without_times(resumed.history)
+
+
+def rbm_run(seed, *, progress_seconds=None, dtype=torch.float32, sample_weight=None, **options):
+    """A run of four epochs with four batches each, the last of two rows."""
+    training = TrainingSettings(epochs=4, batch_size=7, learning_rate=0.05)
+    settings = RBMSettings(**options, training=training)
+    rbm = RBM(5, 3, visible_units=settings.visible_units, generator=torch.Generator().manual_seed(seed))
+    X = torch.rand(N_ROWS, 5, generator=torch.Generator().manual_seed(99)).round()
+    streams = RandomStreams(seed)
+    source = BatchSource(
+        X,
+        sample_weight=sample_weight,
+        batch_size=7,
+        generator=streams.generator("batches", layer=0),
+        device=torch.device("cpu"),
+    )
+    learner = rbm.learning_rule(settings, streams=streams, layer=0, dtype=dtype)
+    return TrainingRun(learner, source, training, stage="pretrain", layer=0, progress_seconds=progress_seconds)
+
+
+ESTIMATORS = [
+    {"n_gibbs_steps": 5, "initial_gibbs_steps": 1},
+    {"gradient_estimator": "mean_field", "centered": True},
+    {"gradient_estimator": "pcd", "sparsity_target": 0.1, "hidden_dropout": 0.3},
+    {"gradient_estimator": "pcd", "n_chains": 5, "visible_units": "gaussian_learned"},
+    {"gradient_estimator": "fast_pcd", "fast_learning_rate": 0.5, "binarize": True},
+    {"gradient_estimator": "tempering", "n_temperatures": 4, "sample_weight": torch.arange(N_ROWS)},
+    {"gradient_estimator": "tempering", "dtype": torch.bfloat16, "n_gibbs_steps": 2, "centered": True},
+]
+
+
+@pytest.mark.parametrize("options", ESTIMATORS, ids=str)
+@pytest.mark.parametrize("stop_after", [2, 4, 7])
+def test_rbms_continue_in_the_middle_of_an_epoch(options, stop_after, seed):
+    whole = rbm_run(seed, **options)
+    list(whole)
+    first = rbm_run(seed, progress_seconds=0.0, **options)
+    for _ in itertools.islice(first, stop_after):
+        pass
+    state = copy.deepcopy(first.state_dict())
+    resumed = rbm_run(seed + 17, **options)
     resumed.load_state_dict(state)
     list(resumed)
     assert same(weights_of(whole), weights_of(resumed))

@@ -12,7 +12,7 @@ from rich.table import Table
 from pipelines.arms import ARMS, DEFAULT_ARMS, Arm, arms_named
 from pipelines.commands.options import (
     UNSTOPPED_OPTIONS,
-    AutoOrInt,
+    AutoOr,
     CommaList,
     command_line,
     data_options,
@@ -63,7 +63,7 @@ class Labels(click.ParamType):
     show_default=True,
     help="Hidden units of each arm.",
 )
-@click.option("--pretrain-epochs", type=AutoOrInt(), help="Epochs a layer of the pretrained arms.")
+@click.option("--pretrain-epochs", type=AutoOr(click.INT), help="Epochs a layer of the pretrained arms.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Run folder, e.g. runs/NAME.")
 @click.option("--overwrite", is_flag=True, help="Begin the run folder anew instead of going on in it.")
 @settings_options(UNSTOPPED_OPTIONS)

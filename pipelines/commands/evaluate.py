@@ -6,11 +6,12 @@ import click
 import numpy as np
 
 import checkpoints
-from pipelines.commands.options import device_option, json_option, report_result
+from pipelines.commands.options import report_result, run_options
 from pipelines.data import Dataset, load_dataset
 from pipelines.evaluation import evaluate as evaluate_model
-from pipelines.evaluation import on_device, task_of_model
-from pipelines.preparation import PreparedData, require_features, same_data
+from pipelines.evaluation import network_or_stack, on_device, task_of_model
+from pipelines.likelihood import measure_likelihood
+from pipelines.preparation import PreparedData, prepare_as_before, require_features, same_data
 from pipelines.split import make_split, remake_split
 from pretrain.exceptions import DataError
 from pretrain.scaling import Scaling
@@ -21,13 +22,28 @@ from pretrain.scaling import Scaling
 @click.argument("data")
 @click.option("--target", help="Name of the label column of a csv file.")
 @click.option("--rows", type=click.Choice(("test", "all")), default="test", show_default=True, help="Rows of DATA.")
-@device_option
-@json_option
-def evaluate(model_file: str, data: str, target: str | None, rows: str, device: str, as_json: bool) -> None:
+@click.option("--likelihood", is_flag=True, help="Of a stack of one RBM: the log-likelihood, by AIS.")
+@click.option("--ais-runs", type=click.IntRange(min=2), default=100, show_default=True, help="Annealing runs.")
+@click.option(
+    "--ais-temperatures", type=click.IntRange(min=3), default=14_500, show_default=True, help="Steps of a run."
+)
+@run_options
+def evaluate(
+    model_file: str,
+    data: str,
+    target: str | None,
+    rows: str,
+    likelihood: bool,
+    ais_runs: int,
+    ais_temperatures: int,
+    seed: int,
+    device: str,
+    as_json: bool,
+) -> None:
     """Test the model in MODEL on DATA.
 
     On the data that it was trained on, the test rows are those set aside then. Other data are tested on their
-    own test rows or, with --rows all, on every row.
+    own test rows or, with --rows all, on every row. The seed is that of the likelihood; errors draw nothing.
     """
     model = checkpoints.load(model_file)
     record = checkpoints.describe(model_file).get("provenance") or {}
@@ -36,7 +52,32 @@ def evaluate(model_file: str, data: str, target: str | None, rows: str, device: 
     X, y = _rows(dataset, record, rows, task_of_model(model), model_file)
     result = {**evaluate_model(on_device(model, device), X, y), "rows": rows}
     line = f"test error {result['test_error']:.4g} ({result['unit']}) on {result['n_test']} rows"
-    report_result(result, [f"{line}, {result['seconds']:.2f} s"], as_json)
+    lines = [f"{line}, {result['seconds']:.2f} s"]
+    if likelihood:
+        prepared = prepare_as_before(data, record, network_or_stack(model).scaling, target=target)
+        result |= measure_likelihood(
+            network_or_stack(model),
+            prepared,
+            record,
+            seed=seed,
+            device=device,
+            n_runs=ais_runs,
+            n_temperatures=ais_temperatures,
+        )
+        lines += _likelihood_lines(result)
+    report_result(result, lines, as_json)
+
+
+def _likelihood_lines(result: dict[str, Any]) -> list[str]:
+    drawn = "drawn as 0/1 states" if result["binarized"] else "as they are"
+    return [
+        f"test log-likelihood {result['test_log_likelihood']:.2f} ± {result['standard_error']:.2f} nats a row "
+        f"(rows {drawn}, spread {result['spread']:.1f})",
+        f"log Z {result['log_partition']:.2f} ± {result['log_partition_error']:.2f} by {result['n_runs']} runs of "
+        f"{result['n_temperatures']} temperatures; backwards {result['reverse_log_partition']:.2f} ± "
+        f"{result['reverse_log_partition_error']:.2f}, which makes the log-likelihood "
+        f"{result['reverse_test_log_likelihood']:.2f}; {result['likelihood_seconds']:.0f} s",
+    ]
 
 
 def _n_features(model: Any) -> int:

@@ -51,22 +51,23 @@ class CommaList(click.ParamType):
         return parts[0] if self.scalar and len(parts) == 1 else tuple(parts)
 
 
-class AutoOrInt(click.ParamType):
-    """An integer, or the word "auto"."""
+class AutoOr(click.ParamType):
+    """A value of another type, or the word "auto"."""
 
-    name = "integer|auto"
+    def __init__(self, item: click.ParamType) -> None:
+        self.item, self.name = item, f"{item.name}|auto"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """ "auto" stays a word."""
-        return value if value == "auto" else click.INT.convert(value, param, ctx)
+        return value if value == "auto" else self.item.convert(value, param, ctx)
 
 
 # One row a setting: type, help. Ranges are checked by the settings classes, which know them.
 TRAINING_OPTIONS: dict[str, tuple[Any, str]] = {
-    "epochs": (AutoOrInt(), "Passes over the training rows."),
-    "batch_size": (AutoOrInt(), "Rows a step; auto: a fiftieth of the rows, between 10 and 100."),
+    "epochs": (AutoOr(click.INT), "Passes over the training rows."),
+    "batch_size": (AutoOr(click.INT), "Rows a step; auto: a fiftieth of the rows, between 10 and 100."),
     "optimizer": (click.Choice(OPTIMIZERS), "torch's optimiser."),
-    "learning_rate": (click.FLOAT, "Initial step size."),
+    "learning_rate": (AutoOr(click.FLOAT), "Initial step size; auto: what the units of an rbm bear."),
     "momentum": (click.FLOAT, "Momentum of sgd and rmsprop."),
     "nesterov": (click.BOOL, "Nesterov's momentum for sgd."),
     "initial_momentum": (click.FLOAT, "Momentum of the first epochs, before --momentum."),
@@ -89,11 +90,11 @@ LAYER_OPTIONS: dict[str, tuple[Any, str]] = {
     "n_gibbs_steps": (click.INT, "rbm: the k of CD-k, Gibbs steps an update."),
     "initial_gibbs_steps": (click.INT, "rbm: Gibbs steps of the first epoch, growing to --n-gibbs-steps."),
     "sample_reconstruction": (click.BOOL, "rbm: whether CD samples the last reconstruction."),
-    "n_chains": (AutoOrInt(), "rbm: persistent chains; auto: as many as a batch has rows."),
+    "n_chains": (AutoOr(click.INT), "rbm: persistent chains; auto: as many as a batch has rows."),
     "n_temperatures": (click.INT, "rbm: temperatures of tempering."),
     "fast_learning_rate": (click.FLOAT, "rbm: step size of the fast weights of fast_pcd."),
     "fast_decay": (click.FLOAT, "rbm: what a step leaves of the fast weights."),
-    "centered": (click.BOOL, "rbm: gradient of centred units."),
+    "centered": (AutoOr(click.BOOL), "rbm: gradient of centred units; auto: for Gaussian visible units."),
     "binarize": (click.BOOL, "rbm: draw 0/1 states from the data, anew every time."),
     "sparsity_target": (click.FLOAT, "rbm: mean activation that hidden units are pulled to."),
     "sparsity_cost": (click.FLOAT, "rbm: weight of the sparsity penalty."),

@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from pipelines.commands.options import json_option, wide_console
-from pipelines.recipe import list_recipes
+from pipelines.recipe import Recipe, list_recipes
 
 
 @click.command(epilog="Example: pretrain recipes")
@@ -20,10 +20,16 @@ def recipes(as_json: bool) -> None:
         return
     table = Table()
     table.add_column("recipe", no_wrap=True)
-    for name in ("what it does", "data", "minutes", "published test error"):
+    for name in ("what it does", "data", "minutes", "published"):
         table.add_column(name)
     for recipe in known:
-        published = f"{recipe.paper['test_error']} ({recipe.paper['source']})" if recipe.paper else ""
+        published = _published(recipe)
         minutes = "" if recipe.minutes is None else f"{recipe.minutes:g}"
         table.add_row(recipe.name, recipe.title, recipe.data, minutes, published)
     wide_console().print(table)
+
+
+def _published(recipe: Recipe) -> str:
+    if recipe.paper is None or recipe.measure is None:
+        return ""
+    return f"{recipe.measure.replace('_', ' ')} {recipe.paper[recipe.measure]} ({recipe.paper['source']})"

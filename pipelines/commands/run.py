@@ -85,8 +85,9 @@ def _report(recipe: Recipe, result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"recipe": recipe.name, "paper": recipe.paper, **result}))
         return
-    if recipe.paper and "test_error" in result:
+    measure = recipe.measure
+    if recipe.paper and measure is not None and measure in result:
         click.echo(
-            f"reached {result['test_error']:.4g}, published {recipe.paper['test_error']} ({recipe.paper['source']}), "
-            f"{result['seconds']:.1f} s"
+            f"{measure.replace('_', ' ')}: reached {result[measure]:.4g}, published {recipe.paper[measure]} "
+            f"({recipe.paper['source']}), {result['seconds']:.1f} s"
         )

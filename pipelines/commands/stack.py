@@ -30,6 +30,21 @@ from pretrain.settings import LAYER_SETTINGS
 @output_option("the stack (HDF5)")
 @settings_options(UNSTOPPED_OPTIONS, per_layer=True)
 @settings_options(LAYER_OPTIONS, per_layer=True)
+@click.option("--monitor", is_flag=True, help="Record dead units, norms, pseudo-likelihood, ... every epoch.")
+@click.option(
+    "--validation-fraction",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Share of rows that are not trained on but monitored: the free-energy gap.",
+)
+@click.option(
+    "--class-weight",
+    type=click.Choice(("none", "balanced")),
+    default="none",
+    show_default=True,
+    help="balanced: rows of rare labels count more, so that all labels count alike.",
+)
 @data_options
 @run_options
 def stack(
@@ -38,6 +53,9 @@ def stack(
     kind: str,
     output: Path,
     overwrite: bool,
+    monitor: bool,
+    validation_fraction: float,
+    class_weight: str,
     target: str | None,
     scaling: str,
     test_fraction: float,
@@ -60,12 +78,15 @@ def stack(
         scaling=scaling,
         seed=split_seed,
         test_fraction=test_fraction,
+        validation_fraction=validation_fraction,
         unit_interval=bernoulli,
     )
     result = run_stack(
         prepared,
         layers,
         settings,
+        monitor=monitor,
+        class_weight=class_weight,
         output=str(output),
         overwrite=overwrite,
         seed=seed,

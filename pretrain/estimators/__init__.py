@@ -1,8 +1,9 @@
 """The scikit-learn face: transformers, classifiers and regressors."""
 
 from pretrain.estimators.pretrained import DBNClassifier, DBNRegressor, SDAEClassifier, SDAERegressor
+from pretrain.estimators.rbm_transformer import RBMTransformer
 from pretrain.estimators.scratch import ScratchClassifier, ScratchRegressor
-from pretrain.estimators.transformers import RBMTransformer, StackTransformer
+from pretrain.estimators.transformers import StackTransformer
 
 __all__ = [
     "DBNClassifier",

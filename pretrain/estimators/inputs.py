@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 from pretrain._validation import require_choice
+from pretrain.column_groups import group_names
 from pretrain.exceptions import SettingsError
 from pretrain.scaling import Scaling, in_unit_interval
 from pretrain.settings import TrainingSettings
@@ -16,9 +18,21 @@ from pretrain.settings import TrainingSettings
 SCALINGS = ("auto", "none", "minmax", "standard")
 
 
-def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> np.ndarray:
-    """Rows as a real matrix (n_samples, n_features), checked by scikit-learn; the type of numbers is kept."""
-    return validate_data(estimator, X, reset=reset, dtype="numeric")
+def check_rows(
+    estimator: Any, X: Any, *, reset: bool = False, accept_sparse: bool = False, allow_nan: bool = False
+) -> Any:
+    """Rows as a real matrix (n_samples, n_features), checked by scikit-learn; the type of numbers is kept.
+
+    Sparse rows, where they are accepted, become a csr matrix; NaN, where it is allowed, stands for a missing value.
+    """
+    return validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype="numeric",
+        accept_sparse="csr" if accept_sparse else False,
+        ensure_all_finite="allow-nan" if allow_nan else True,
+    )
 
 
 def require_verbose(estimator: Any) -> None:
@@ -61,15 +75,19 @@ def choose_scaling(estimator: Any, X: np.ndarray) -> Scaling:
     """The scaling that `estimator.scaling` names, learned on the training rows `X`.
 
     "auto" gives visible units what they model: for Bernoulli units nothing where the data lie in [0, 1],
-    division by 255 for bytes, and minmax for the rest; for Gaussian units standardised columns.
+    division by 255 for bytes, and minmax for the rest; for Gaussian units standardised columns; for all other types,
+    and several in one table, nothing.
     """
     kind = estimator.scaling
     require_choice(type(estimator).__name__, "scaling", kind, SCALINGS)
     if kind != "auto":
         return Scaling.fit(kind, X)
-    if getattr(estimator, "visible_units", "bernoulli") == "gaussian":
+    units = group_names(str(getattr(estimator, "visible_units", "bernoulli")))
+    if all(name.startswith("gaussian") for name in units):
         return Scaling.fit("standard", X)
-    if in_unit_interval(X):
+    if units != ["bernoulli"]:  # counts, categories, spins and mixed tables mean what they say
+        return Scaling.none()
+    if in_unit_interval(np.asarray(X.data) if sparse.issparse(X) else X):
         return Scaling.none()
     if X.dtype == np.uint8:
         return Scaling.fit("range", X, (0.0, 255.0))

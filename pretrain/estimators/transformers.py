@@ -7,13 +7,12 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from pretrain._validation import require_choice, require_number
+from pretrain._validation import require_choice
 from pretrain.estimators.inputs import (
     check_rows,
     choose_scaling,
-    initial_momentum,
     like_input,
     require_verbose,
     seed_from,
@@ -21,18 +20,12 @@ from pretrain.estimators.inputs import (
 )
 from pretrain.exceptions import DataError
 from pretrain.greedy import GreedyPretraining
-from pretrain.settings import LAYER_SETTINGS, LayerSettings, RBMSettings
+from pretrain.settings import LAYER_SETTINGS, LayerSettings
 from pretrain.training import Record
 
 # Fields of TrainingSettings and the parameters that fill them.
 LAYER_PARAMETERS = {"epochs": "n_iter", "batch_size": "batch_size", "precision": "precision"}
-RBM_PARAMETERS = {
-    **LAYER_PARAMETERS,
-    "learning_rate": "learning_rate",
-    "momentum": "momentum",
-    "weight_decay": "weight_decay",
-}
-FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_")
+FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_", "mean_")
 
 
 class StackEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -49,15 +42,27 @@ class StackEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     feature_names_in_ : ndarray of str, where the input had column names
     """
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Pretrain on the rows of X, (n_samples, n_features); y is ignored."""
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Pretrain on the rows of X, (n_samples, n_features), dense or sparse; y is ignored.
+
+        `sample_weight`, (n_samples,), is what each row counts.
+        """
         require_verbose(self)
         settings = self._layer_settings()
-        X = check_rows(self, X, reset=True)
+        X = self._check_rows(X, reset=True)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         scaling = choose_scaling(self, X)
         self.seed_ = seed_from(self.random_state)
+        rows = scaling.apply(X)
         run = GreedyPretraining(
-            scaling.apply(X), self._sizes(), settings, seed=self.seed_, device=self.device, scaling=scaling
+            rows,
+            self._sizes(),
+            settings,
+            seed=self.seed_,
+            sample_weight=sample_weight,
+            device=self.device,
+            scaling=scaling,
         )
         self.report_: list[Record] = []
         for record in run:
@@ -66,13 +71,14 @@ class StackEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 print(f"[{type(self).__name__}] {_line(record)}")  # noqa: T201 - asked for by verbose=True
         self.stack_ = run.stack
         self.n_iter_ = self.report_[-1]["n_epochs"] if self.report_ else 0
+        self._after_fit(rows)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Hidden means of the top layer: (n_samples, n_features) -> (n_samples, n_hidden)."""
         check_is_fitted(self)
-        X = check_rows(self, X)
-        return like_input(self.stack_.transform(X), X)
+        X = self._check_rows(X)
+        return like_input(self.stack_.transform(self._complete(X)), X)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Means of the data given codes: (n_samples, n_hidden) -> (n_samples, n_features), in data units."""
@@ -95,7 +101,20 @@ class StackEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         estimator.stack_, estimator.report_ = state["model"], list(state["history"])
         for name, value in state["attributes"].items():
             setattr(estimator, name, value)
+        estimator._after_load()
         return estimator
+
+    def _after_load(self) -> None:
+        """What a subclass holds besides what a file does."""
+
+    def _after_fit(self, rows: Any) -> None:
+        """What a subclass keeps of the scaled training rows."""
+
+    def _check_rows(self, X: Any, *, reset: bool = False) -> Any:
+        return check_rows(self, X, reset=reset, accept_sparse=True)
+
+    def _complete(self, X: Any) -> Any:
+        return X
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "stack_")
@@ -103,6 +122,7 @@ class StackEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.sparse = True
         return tags
 
     @property
@@ -114,102 +134,6 @@ class StackEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _layer_settings(self) -> LayerSettings:
         raise NotImplementedError
-
-
-class RBMTransformer(StackEstimator):
-    """One restricted Boltzmann machine trained by contrastive divergence.
-
-    Parameters
-    ----------
-    n_components : int, default=256
-        Hidden units.
-    learning_rate : float, default=0.1
-    batch_size : int or "auto", default="auto"
-        "auto" is a fiftieth of the rows, between 10 and 100.
-    n_iter : int or "auto", default="auto"
-        Epochs.
-    n_gibbs_steps : int, default=1
-        The k of CD-k.
-    visible_units, hidden_units : {"bernoulli", "gaussian"}, default="bernoulli"
-    momentum : float, default=0.9
-        0.5 in the first 5 epochs, then this.
-    weight_decay : float, default=2e-4
-    scaling : {"auto", "none", "minmax", "standard"}, default="auto"
-    device : {"auto", "cpu", "cuda"}, default="auto"
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-    verbose : bool, default=False
-    random_state : int, RandomState, Generator or None, default=None
-
-    Attributes
-    ----------
-    components_ : ndarray of shape (n_components, n_features)
-    intercept_hidden_ : ndarray of shape (n_components,)
-    intercept_visible_ : ndarray of shape (n_features,)
-    """
-
-    def __init__(
-        self,
-        n_components: int = 256,
-        *,
-        learning_rate: float = 0.1,
-        batch_size: Any = "auto",
-        n_iter: Any = "auto",
-        n_gibbs_steps: int = 1,
-        visible_units: str = "bernoulli",
-        hidden_units: str = "bernoulli",
-        momentum: float = 0.9,
-        weight_decay: float = 2e-4,
-        scaling: str = "auto",
-        device: str = "auto",
-        precision: str = "auto",
-        verbose: bool = False,
-        random_state: Any = None,
-    ) -> None:
-        self.n_components = n_components
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.n_iter = n_iter
-        self.n_gibbs_steps = n_gibbs_steps
-        self.visible_units = visible_units
-        self.hidden_units = hidden_units
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.scaling = scaling
-        self.device = device
-        self.precision = precision
-        self.verbose = verbose
-        self.random_state = random_state
-
-    @property
-    def components_(self) -> np.ndarray:
-        """Weights, (n_components, n_features)."""
-        return self._layer_array("weight")
-
-    @property
-    def intercept_hidden_(self) -> np.ndarray:
-        """Hidden biases, (n_components,)."""
-        return self._layer_array("hidden_bias")
-
-    @property
-    def intercept_visible_(self) -> np.ndarray:
-        """Visible biases, (n_features,)."""
-        return self._layer_array("visible_bias")
-
-    def _layer_array(self, name: str) -> np.ndarray:
-        check_is_fitted(self)
-        return getattr(self.stack_.layers[0], name).numpy(force=True)
-
-    def _sizes(self) -> Sequence[int]:
-        require_number("RBMTransformer", "n_components", self.n_components, at_least=1, integer=True)
-        return (self.n_components,)
-
-    def _layer_settings(self) -> LayerSettings:
-        return RBMSettings(
-            visible_units=self.visible_units,
-            hidden_units=self.hidden_units,
-            n_gibbs_steps=self.n_gibbs_steps,
-            training=training_settings(self, RBM_PARAMETERS, initial_momentum=initial_momentum(self.momentum)),
-        )
 
 
 class StackTransformer(StackEstimator):

@@ -1,0 +1,115 @@
+"""The likelihood of test rows under a stack that is one RBM: annealing from both sides."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipelines.preparation import PreparedData
+from pretrain import RBM, Stack
+from pretrain.batches import as_dense_tensor
+from pretrain.device import resolve_device
+from pretrain.exceptions import SettingsError
+from pretrain.greedy import column_mean
+from pretrain.likelihood import ais_log_partition, log_likelihood, reverse_ais_log_partition
+from pretrain.random_streams import BernoulliSampler, RandomStreams
+
+REVERSE_BURN_IN = 5_000
+
+
+def measure_likelihood(
+    stack: Any,
+    prepared: PreparedData,
+    record: Mapping[str, Any],
+    *,
+    seed: int,
+    device: str,
+    n_runs: int,
+    n_temperatures: int,
+) -> dict[str, Any]:
+    """Mean log-likelihood of the test rows, in nats.
+
+    Rows are binarised, each value being the probability of a one, if the RBM was trained on rows drawn so.
+
+    Parameters
+    ----------
+    stack : Stack
+        Of one RBM.
+    prepared : PreparedData
+        With the model's scaling; training rows begin the chains of the reverse estimate.
+    record : mapping
+        The provenance of the model's file, which says whether it was trained on binarised rows.
+    n_runs, n_temperatures : int
+        Of annealed importance sampling.
+
+    Returns
+    -------
+    dict
+        `test_log_likelihood`, its `standard_error` (over rows and annealing runs), the `spread` over rows,
+        `log_partition` and `reverse_log_partition` with their errors, `reverse_test_log_likelihood`, `binarized`,
+        `n_test`, `seconds`.
+
+    Raises
+    ------
+    SettingsError
+        If the model is no stack of one RBM.
+    """
+    rbm = _only_rbm(stack).to(resolve_device(device))
+    started = time.perf_counter()
+    binarize = bool(_settings(record).get("binarize", False))
+    streams, place = RandomStreams(seed), rbm.weight.device
+    test = _rows(prepared.scaling.apply(prepared.raw_test_rows()), binarize, streams, "test", place)
+    train = prepared.train_rows()
+    mean = torch.from_numpy(column_mean(train)).to(rbm.weight)
+    chosen = np.random.default_rng(streams.integer_seed("likelihood", layer=0)).choice(
+        len(train), size=min(n_runs, len(train)), replace=False
+    )
+    starts = _rows(train[chosen], binarize, streams, "start", place)
+    generator = streams.generator("likelihood", layer=1, device=place)
+    annealing: dict[str, Any] = {"base_mean": mean, "n_temperatures": n_temperatures, "generator": generator}
+    forward = ais_log_partition(rbm, n_runs=n_runs, **annealing)
+    reverse = reverse_ais_log_partition(rbm, starts, n_burn_in=REVERSE_BURN_IN, **annealing)
+    found = log_likelihood(rbm, test, forward)
+    return {
+        "test_log_likelihood": found.mean,
+        "standard_error": found.standard_error,
+        "spread": found.spread,
+        "log_partition": forward.value,
+        "log_partition_error": forward.standard_error,
+        "reverse_log_partition": reverse.value,
+        "reverse_log_partition_error": reverse.standard_error,
+        "reverse_test_log_likelihood": log_likelihood(rbm, test, reverse).mean,
+        "binarized": binarize,
+        "n_runs": n_runs,
+        "n_temperatures": n_temperatures,
+        "n_test": len(test),
+        "likelihood_seconds": time.perf_counter() - started,
+    }
+
+
+def _only_rbm(stack: Any) -> RBM:
+    layers = list(stack.layers) if isinstance(stack, Stack) else []
+    if len(layers) != 1 or not isinstance(layers[0], RBM):
+        raise SettingsError(
+            "--likelihood is for a stack of one RBM, whose partition function can be estimated; this file holds "
+            f"{'a stack of ' + str(len(layers)) + ' layers' if layers else 'no stack'}."
+        )
+    if layers[0].visible_units.name == "replicated_softmax":
+        raise SettingsError("--likelihood is not for replicated softmax units: every length of a row has its own Z.")
+    return layers[0]
+
+
+def _settings(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    layers = (record.get("settings") or {}).get("layers") or [{}]
+    return layers[0]
+
+
+def _rows(X: np.ndarray, binarize: bool, streams: RandomStreams, which: str, device: torch.device) -> torch.Tensor:
+    rows = as_dense_tensor(X).to(device)
+    if not binarize:
+        return rows
+    layer = {"test": 2, "start": 3}[which]
+    generator = streams.generator("likelihood", layer=layer, device=device)
+    return BernoulliSampler(generator, exact=True).sample(rows, torch.empty_like(rows))

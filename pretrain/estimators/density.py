@@ -1,0 +1,126 @@
+"""What an estimator that holds an RBM can say as a density model: likelihoods, samples, missing values."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from pretrain.batches import as_dense_tensor
+from pretrain.estimators.inputs import check_rows, like_input
+from pretrain.exceptions import SettingsError
+from pretrain.likelihood import LogPartition, ais_log_partition, exact_log_partition
+from pretrain.missing_values import impute
+from pretrain.random_streams import RandomStreams
+from pretrain.rbm import RBM
+from pretrain.stack import Stack, map_rows
+from pretrain.unit_states import count_states
+
+ENOUGH_STATES = 2**16  # as few as these are summed, more are estimated
+
+
+class DensityEstimator:
+    """Methods of an estimator whose stack is one RBM.
+
+    Attributes
+    ----------
+    stack_ : Stack
+    seed_ : int
+    mean_ : ndarray of shape (n_features,)
+        Mean of the scaled training rows.
+    """
+
+    stack_: Stack
+    seed_: int
+    mean_: np.ndarray
+    _log_partitions: dict[int | None, LogPartition]
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Log-likelihood of rows, -F(x) - log Z: (n_samples, n_features) -> (n_samples,), in nats.
+
+        Of the scaled rows; for Gaussian units it is the logarithm of a density. log Z is summed over all states where
+        there are few, else estimated by annealed importance sampling from the seed of the fit, once, when it is first
+        needed (`log_partition`). Rows of word counts have a log Z for each length.
+        """
+        rbm = self._rbm
+        X = self._check_rows(X)
+        rows = self.stack_.scaling.apply(self._complete(X), np.float64)
+        free_energy = map_rows(rbm, lambda rbm, v: rbm.free_energy(v)[:, None], rows, 1)[:, 0].numpy(force=True)
+        totals = np.asarray(rows.sum(axis=1)).ravel() if rbm.visible_units.name == "replicated_softmax" else None
+        if totals is None:
+            return -free_energy - self.log_partition().value
+        lengths, where = np.unique(totals, return_inverse=True)
+        return -free_energy - np.array([self.log_partition(int(length)).value for length in lengths])[where]
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`: higher is better."""
+        return float(self.score_samples(X).mean())
+
+    def log_partition(self, total: int | None = None) -> LogPartition:
+        """log Z in nats, with its standard error; of documents of `total` words for replicated softmax units.
+
+        Raises
+        ------
+        SettingsError
+            If the energy has no finite partition function: Gaussian units on both sides with large weights.
+        """
+        check_is_fitted(self)
+        if total not in self._log_partitions:
+            self._log_partitions = {**self._log_partitions, total: self._estimate_log_partition(total)}
+        return self._log_partitions[total]
+
+    def gibbs(self, X: Any) -> np.ndarray:
+        """One Gibbs step from rows, in the units of X: (n_samples, n_features) -> (n_samples, n_features).
+
+        Each call draws on from the stream of the fit.
+        """
+        rbm = self._rbm
+        X = self._check_rows(X)
+        self._gibbs_calls = getattr(self, "_gibbs_calls", 0) + 1
+        generator = RandomStreams(self.seed_).generator("sampling", layer=self._gibbs_calls, device=self._device)
+        v = as_dense_tensor(self.stack_.scaling.apply(X)).to(self._device)
+        return self.stack_.scaling.undo(rbm.gibbs_step(v, generator=generator).numpy(force=True))
+
+    def impute(self, X: Any, *, n_gibbs_steps: int = 200, average: int = 100) -> np.ndarray:
+        """X with every NaN replaced by an estimate of its mean given the known entries of the row.
+
+        The means of the last `average` of `n_gibbs_steps` steps of Gibbs sampling with the known entries clamped;
+        `average=0` gives a draw instead. In the units of X; known entries are returned as they are.
+        """
+        rbm = self._rbm
+        X = check_rows(self, X, allow_nan=True)
+        generator = RandomStreams(self.seed_).generator("missing", device=self._device)
+        rows = as_dense_tensor(self.stack_.scaling.apply(X)).to(self._device)
+        filled = impute(rbm, rows, generator=generator, n_gibbs_steps=n_gibbs_steps, average=average)
+        raw = self.stack_.scaling.undo(filled.numpy(force=True))
+        return like_input(np.where(np.isnan(X), raw, X), X)
+
+    def _estimate_log_partition(self, total: int | None) -> LogPartition:
+        rbm = self._rbm
+        if min(count_states(rbm.visible_units, total), count_states(rbm.hidden_units)) <= ENOUGH_STATES:
+            log_partition = exact_log_partition(rbm, total=total)
+        else:
+            generator = RandomStreams(self.seed_).generator("likelihood", device=self._device)
+            mean = torch.from_numpy(self.mean_).to(rbm.weight)
+            log_partition = ais_log_partition(rbm, generator=generator, base_mean=mean, total=total)
+        if not np.isfinite(log_partition.value):
+            raise SettingsError(
+                f"The partition function of {rbm.visible_units.name}-{rbm.hidden_units.name} units with these "
+                "weights is not finite, so there is no likelihood; take bernoulli hidden units."
+            )
+        return log_partition
+
+    @property
+    def _rbm(self) -> RBM:
+        check_is_fitted(self)
+        return self.stack_.layers[0]
+
+    @property
+    def _device(self) -> torch.device:
+        return self._rbm.weight.device
+
+    def _check_rows(self, X: Any, *, reset: bool = False) -> Any:
+        raise NotImplementedError
+
+    def _complete(self, X: Any) -> Any:
+        raise NotImplementedError

@@ -1,0 +1,298 @@
+"""One restricted Boltzmann machine as a feature extractor and a density model."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.utils import Tags
+
+from pretrain._validation import require_number
+from pretrain.batches import BatchSource, as_dense_tensor
+from pretrain.budget import PRETRAINING_EPOCHS, resolve_budget
+from pretrain.device import resolve_device, resolve_precision
+from pretrain.estimators.density import DensityEstimator
+from pretrain.estimators.inputs import check_rows, choose_scaling, initial_momentum, seed_from, training_settings
+from pretrain.estimators.transformers import LAYER_PARAMETERS, StackEstimator
+from pretrain.greedy import column_mean, column_range, require_rows
+from pretrain.missing_values import fill_with_means
+from pretrain.random_streams import RandomStreams
+from pretrain.rbm import RBM
+from pretrain.settings import RBMSettings
+from pretrain.stack import Stack, map_rows
+from pretrain.training import TrainingRun
+
+# Fields of TrainingSettings, and of RBMSettings, and the parameters that fill them.
+TRAINING_PARAMETERS = {
+    **LAYER_PARAMETERS,
+    "optimizer": "solver",
+    "learning_rate": "learning_rate",
+    "schedule": "schedule",
+    "momentum": "momentum",
+    "weight_decay": "weight_decay",
+    "l1": "l1",
+    "max_norm": "max_norm",
+}
+RBM_FIELDS = (
+    "visible_units",
+    "hidden_units",
+    "gradient_estimator",
+    "n_gibbs_steps",
+    "sample_reconstruction",
+    "n_chains",
+    "centered",
+    "binarize",
+    "sparsity_target",
+    "sparsity_cost",
+    "hidden_dropout",
+    "missing",
+    "weight_scale",
+    "initial_visible_bias",
+)
+
+
+class RBMTransformer(DensityEstimator, StackEstimator):
+    """One restricted Boltzmann machine, trained by contrastive divergence or its kin.
+
+    It takes the place of scikit-learn's `BernoulliRBM`: the parameters that both have mean the same.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Hidden units.
+    learning_rate : float or "auto", default="auto"
+        "auto" is 0.1, and less for units that are not binary (`RBM.default_learning_rate`).
+    batch_size : int or "auto", default="auto"
+        "auto" is a fiftieth of the rows, between 10 and 100.
+    n_iter : int or "auto", default="auto"
+        Epochs.
+    visible_units, hidden_units : str, default="bernoulli"
+        Unit types: "bernoulli", "gaussian", "gaussian_learned", "softmax", "replicated_softmax", "noisy_relu",
+        "spin", or types with widths for the columns of a table, "bernoulli:3+gaussian:2+softmax:4".
+    gradient_estimator : {"cd", "mean_field", "pcd", "fast_pcd", "tempering"}, default="cd"
+        Where the negative phase comes from.
+    n_gibbs_steps : int, default=1
+        The k of CD-k.
+    sample_reconstruction : bool, default=True
+        Whether "cd" samples the visible states that its chains end in. The papers take their means (False, as stacks
+        do), which makes codes for fine-tuning; samples make the better density model and the better features for a
+        linear classifier.
+    n_chains : int or "auto", default="auto"
+        Persistent chains; "auto" as many as a batch has rows.
+    centered : bool or "auto", default="auto"
+        Gradient of centred units; "auto" for Gaussian visible units.
+    binarize : bool, default=False
+        Take values in [0, 1] as probabilities and draw states from them anew every time.
+    sparsity_target, sparsity_cost : float or None, float, default=None, 0.1
+        Mean activation that the hidden units are pulled to, and how hard.
+    hidden_dropout : float, default=0.0
+    missing : {"error", "gibbs"}, default="error"
+        "gibbs": NaN stands for a missing value, drawn by Gibbs sampling in training and filled with its mean in
+        `transform`; `impute` fills it in the rows.
+    weight_scale : float, default=0.1
+        Standard deviation of the initial weights.
+    initial_visible_bias : {"zero", "data"}, default="zero"
+        "data" begins at the data's means.
+    solver : {"sgd", "adagrad", "rmsprop", "adam", "adamw"}, default="sgd"
+    schedule : {"constant", "step", "exponential", "inverse_time", "cosine", "linear"}, default="constant"
+    momentum : float, default=0.9
+        0.5 in the first 5 epochs, then this.
+    weight_decay, l1 : float, default=2e-4, 0.0
+    max_norm : float or None, default=None
+    scaling : {"auto", "none", "minmax", "standard"}, default="auto"
+    device : {"auto", "cpu", "cuda"}, default="auto"
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+    verbose : bool, default=False
+    random_state : int, RandomState, Generator or None, default=None
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+    intercept_hidden_ : ndarray of shape (n_components,)
+    intercept_visible_ : ndarray of shape (n_features,)
+    mean_ : ndarray of shape (n_features,)
+        Mean of the scaled training rows.
+    """
+
+    def __init__(
+        self,
+        n_components: int = 256,
+        *,
+        learning_rate: Any = "auto",
+        batch_size: Any = "auto",
+        n_iter: Any = "auto",
+        visible_units: str = "bernoulli",
+        hidden_units: str = "bernoulli",
+        gradient_estimator: str = "cd",
+        n_gibbs_steps: int = 1,
+        sample_reconstruction: bool = True,
+        n_chains: Any = "auto",
+        centered: Any = "auto",
+        binarize: bool = False,
+        sparsity_target: float | None = None,
+        sparsity_cost: float = 0.1,
+        hidden_dropout: float = 0.0,
+        missing: str = "error",
+        weight_scale: float = 0.1,
+        initial_visible_bias: str = "zero",
+        solver: str = "sgd",
+        schedule: str = "constant",
+        momentum: float = 0.9,
+        weight_decay: float = 2e-4,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        scaling: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.visible_units = visible_units
+        self.hidden_units = hidden_units
+        self.gradient_estimator = gradient_estimator
+        self.n_gibbs_steps = n_gibbs_steps
+        self.sample_reconstruction = sample_reconstruction
+        self.n_chains = n_chains
+        self.centered = centered
+        self.binarize = binarize
+        self.sparsity_target = sparsity_target
+        self.sparsity_cost = sparsity_cost
+        self.hidden_dropout = hidden_dropout
+        self.missing = missing
+        self.weight_scale = weight_scale
+        self.initial_visible_bias = initial_visible_bias
+        self.solver = solver
+        self.schedule = schedule
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.l1 = l1
+        self.max_norm = max_norm
+        self.scaling = scaling
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @property
+    def components_(self) -> np.ndarray:
+        """Weights, (n_components, n_features)."""
+        return self._rbm.weight.numpy(force=True)
+
+    @property
+    def intercept_hidden_(self) -> np.ndarray:
+        """Hidden biases, (n_components,)."""
+        return self._rbm.hidden_bias.numpy(force=True)
+
+    @property
+    def intercept_visible_(self) -> np.ndarray:
+        """Visible biases, (n_features,)."""
+        return self._rbm.visible_bias.numpy(force=True)
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Train for one epoch on the rows of X, going on from the last call; y is ignored.
+
+        For data that come in pieces: the first piece decides the scaling. Optimiser, chains and running means go on
+        from call to call; the learning rate is constant and the momentum has no ramp.
+        """
+        first = not hasattr(self, "stack_")
+        X = self._check_rows(X, reset=first)
+        if first:
+            self._begin(X)
+        rows = self.stack_.scaling.apply(X)
+        self._update_mean(rows)
+        run = self._piece(rows, sample_weight)
+        self.report_.append({**next(run), "epoch": self.n_iter_ + 1, "n_layers": 1})
+        self.n_iter_ += 1
+        self._piece_state = {
+            "optimizer": run.optimizer.state_dict(),
+            "learner": run.learner.state_dict(),
+            "batches": run.batches.generator.get_state(),
+        }
+        self._log_partitions = {}
+        return self
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "gibbs"
+        return tags
+
+    def _check_rows(self, X: Any, *, reset: bool = False) -> Any:
+        return check_rows(self, X, reset=reset, accept_sparse=True, allow_nan=self.missing == "gibbs")
+
+    def _complete(self, X: Any) -> Any:
+        """X, its NaN replaced by mean-field means: without chance, and each row by itself."""
+        if sparse.issparse(X) or not np.isnan(X).any():
+            return X
+        scaled = as_dense_tensor(self.stack_.scaling.apply(X, np.float64), torch.float64)
+        complete = map_rows(self._rbm, fill_with_means, scaled, self._rbm.n_visible).numpy(force=True)
+        return self.stack_.scaling.undo(complete).astype(X.dtype)
+
+    def _after_load(self) -> None:
+        self._log_partitions = {}
+
+    def _after_fit(self, rows: Any) -> None:
+        self._log_partitions = {}
+        for name in ("_piece_state", "_n_rows", "mean_"):
+            self.__dict__.pop(name, None)
+        self._update_mean(rows)
+
+    def _update_mean(self, rows: Any) -> None:
+        before = getattr(self, "_n_rows", 0)
+        self._n_rows = before + rows.shape[0]
+        mean = column_mean(rows)
+        self.mean_ = mean if before == 0 else self.mean_ + (mean - self.mean_) * (rows.shape[0] / self._n_rows)
+
+    def _begin(self, X: Any) -> None:
+        self.seed_ = seed_from(self.random_state)
+        self.report_, self.n_iter_ = [], 0
+        scaling, settings = choose_scaling(self, X), self._layer_settings()
+        rows = scaling.apply(X)
+        rbm = RBM.from_settings(
+            X.shape[1],
+            self._sizes()[0],
+            settings,
+            data_range=column_range(rows, missing=self.missing == "gibbs"),
+            data_mean=torch.from_numpy(column_mean(rows)).float(),
+            generator=RandomStreams(self.seed_).generator("init", layer=0),
+        )
+        require_rows(rbm, rows)
+        self.stack_ = Stack([rbm.to(resolve_device(self.device))], scaling)
+
+    def _piece(self, rows: Any, sample_weight: Any) -> TrainingRun:
+        rbm, streams = self._rbm, RandomStreams(self.seed_)
+        settings = self._layer_settings()
+        resolved = resolve_budget(settings.training, rows.shape[0], fewest_epochs=PRETRAINING_EPOCHS)
+        rate = rbm.default_learning_rate(settings) if resolved.learning_rate == "auto" else resolved.learning_rate
+        training = dataclasses.replace(
+            resolved, epochs=1, learning_rate=rate, schedule="constant", initial_momentum=None
+        )
+        batches = BatchSource(
+            rows,
+            sample_weight=sample_weight,
+            batch_size=int(training.batch_size),
+            generator=streams.generator("batches", layer=0),
+            device=self._device,
+        )
+        dtype = resolve_precision(training.precision, self._device, rbm.weight.numel())
+        learner = rbm.learning_rule(settings, streams=streams, layer=0, dtype=dtype)
+        run = TrainingRun(learner, batches, training, stage="pretrain", layer=0)
+        state = getattr(self, "_piece_state", None)
+        if state is not None:
+            learner.load_state_dict(state["learner"])
+            run.optimizer.load_state_dict(state["optimizer"])
+            batches.generator.set_state(state["batches"])
+        return run
+
+    def _sizes(self) -> Sequence[int]:
+        require_number("RBMTransformer", "n_components", self.n_components, at_least=1, integer=True)
+        return (self.n_components,)
+
+    def _layer_settings(self) -> RBMSettings:
+        training = training_settings(self, TRAINING_PARAMETERS, initial_momentum=initial_momentum(self.momentum))
+        return RBMSettings(**{name: getattr(self, name) for name in RBM_FIELDS}, training=training)

@@ -1,0 +1,130 @@
+"""Every benchmark runs as a script, prints its table and writes JSON; the figures of runs so short say nothing."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TIMED = ["floor-float32", "floor-bfloat16", "pretrain-float32", "pretrain-bfloat16", "BernoulliRBM"]
+
+
+@pytest.fixture
+def throughput(monkeypatch):
+    """The script as a module."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("rbm_throughput")
+
+
+def run_script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "PRETRAIN_DATA"}
+    command = [sys.executable, BENCHMARKS / name, *arguments]
+    return subprocess.run(
+        command, env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
+    )
+
+
+def recorded(path: Path) -> dict:
+    """The JSON file, in which NaN and infinity are illegal."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{path} holds {constant}")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def test_throughput(tmp_path):
+    path = tmp_path / "throughput.json"
+    done = run_script(
+        "rbm_throughput.py", "--rows", "200", "--repeats", "2", "--sizes", "784-50,50-20", "--batches", "30,100",
+        "--contestants", ",".join(TIMED), "--no-memory", "-o", path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = recorded(path)
+    assert record["data"] == "random"
+    assert [(cell["sizes"], cell["batch_size"]) for cell in record["cells"]] == [
+        ([784, 50], 30), ([784, 50], 100), ([50, 20], 30), ([50, 20], 100),
+    ]  # fmt: skip
+    for cell in record["cells"]:
+        assert cell["rows_timed"] == 200
+        assert cell["precision_auto"] == "float32"  # so few weights
+        assert [result["contestant"] for result in cell["results"]] == TIMED
+        check_ratios(cell["results"])
+    for name in TIMED:
+        assert done.stdout.count(f"\n{name} ") == 4
+
+
+def check_ratios(results: list[dict]) -> None:
+    floors = {r["contestant"].removeprefix("floor-"): r["median"] for r in results[:2]}
+    for r in results:
+        assert len(r["seconds"]) == 2
+        assert 0 < r["min"] <= r["median"] <= r["max"]
+        assert r["ratio_to_float32_floor"] == pytest.approx(r["median"] / floors["float32"])
+        own = r["median"] / floors["bfloat16"] if r["contestant"].endswith("bfloat16") else None
+        assert r["ratio_to_bfloat16_floor"] == (None if own is None else pytest.approx(own))
+
+
+def test_memory_of_one_contestant(tmp_path):
+    path = tmp_path / "memory.json"
+    done = run_script(
+        "rbm_throughput.py", "--rows", "200", "--repeats", "1", "--sizes", "784-500", "--batches", "100",
+        "--contestants", "pretrain-float32", "-o", path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (result,) = recorded(path)["cells"][0]["results"]
+    assert result["ratio_to_float32_floor"] is None  # the floor did not take part
+    # Weights, gradient and momentum at least, a hundred and fifty megabytes at most.
+    assert 3 * 784 * 500 * 4 / 2**20 < result["memory_added_mb"] < 150
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--contestants", "someone", "got someone"),
+        ("--sizes", "784", "VISIBLE-HIDDEN"),
+        ("--batches", "0", "above 0"),
+    ],
+)
+def test_illegal_options_are_refused(throughput, option, value, message):
+    done = CliRunner().invoke(throughput.main, [option, value])
+    assert done.exit_code == 2
+    assert message in done.output
+
+
+def test_contestants_that_are_not_installed_are_left_out(throughput, monkeypatch):
+    monkeypatch.setattr(throughput.importlib.util, "find_spec", lambda name: None)
+    assert throughput.available(torch.device("cpu")) == TIMED
+    assert throughput.available(torch.device("cuda")) == TIMED[:-1]
+
+
+def test_each_size_has_rows_of_its_own_width(throughput):
+    images = np.random.default_rng(1).random((7, 784), dtype=np.float32)
+    np.testing.assert_array_equal(throughput.rows_for(images, 784, 5), images[:5])
+    for source in (images, None):
+        codes = throughput.rows_for(source, 11, 5)
+        assert codes.shape == (5, 11)
+        assert codes.dtype == np.float32
+        assert ((codes > 0) & (codes < 1)).all()
+
+
+def test_digits_pipeline(tmp_path):
+    path = tmp_path / "digits.json"
+    done = run_script("digits_pipeline.py", "--seeds", "1", "--rows", "60", "-o", path)
+    assert done.returncode == 0, done.stderr
+    record = recorded(path)
+    assert record["rows"] == 300  # with the shifted copies
+    by_arm = {result["arm"]: result for result in record["results"]}
+    assert set(by_arm) >= {"raw pixels", "BernoulliRBM", "RBMTransformer", "RBMTransformer, defaults"}
+    for arm, result in by_arm.items():
+        assert len(result["accuracies"]) == 1
+        assert all(0.2 < accuracy <= 1 for accuracy in result["accuracies"])
+        assert (result["fit_seconds_median"] == 0) == (arm == "raw pixels")
+        assert f"\n{arm} " in done.stdout
+    assert by_arm["BernoulliRBM"]["difference_percent"] == 0
