@@ -109,11 +109,11 @@ def test_faces_without_their_file_say_how_to_name_one(tmp_path: Path, monkeypatc
     np.savez(tmp_path / "faces" / "att_faces.npz", X=pictures, y=np.arange(12))
     refuse("faces", "must show more than 30 people; it shows 12")
     np.savez(tmp_path / "faces" / "att_faces.npz", X=pictures.astype(float), y=np.arange(12))
-    refuse("faces", "must hold X, uint8 (n, height, width), and y")
+    refuse("faces", "must hold X, uint8 of shape (n, height, width), and y")
 
 
 @needs_data
-def test_real_faces() -> None:
+def test_real_face_patches() -> None:
     faces = load_dataset("faces")
     assert faces.X_test is not None
     assert (faces.X.shape, faces.X_test.shape) == ((103_500, 625), (41_400, 625))
