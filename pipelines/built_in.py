@@ -1,4 +1,4 @@
-"""Data sets that are called by name: digits of scikit-learn, and MNIST and faces in a folder of the user's."""
+"""Data sets that are called by name: digits, curves drawn from a seed, MNIST and faces in a folder of the user's."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
+from pipelines.curves import N_TEST, N_TRAIN, make_curves
 from pipelines.data_files import RawData, read_folder, read_npz
 from pipelines.faces import PATCHES_OF_A_PICTURE, TRAIN_PEOPLE, make_patches
 from pretrain.exceptions import DataError
@@ -18,6 +19,12 @@ def read_digits() -> RawData:
     """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels from 0 to 16."""
     digits = load_digits()
     return RawData(digits.images, digits.target, value_range=(0.0, 16.0))
+
+
+def read_curves() -> RawData:
+    """Drawn curves, 20,000 to train on and 10,000 others to test on, no labels; the same every time."""
+    train, test = (make_curves(n, seed=seed)[0] for seed, n in enumerate((N_TRAIN, N_TEST)))
+    return RawData(train, X_test=test)
 
 
 def read_mnist() -> RawData:
@@ -45,7 +52,7 @@ def read_faces() -> RawData:
     return RawData(parts["train"], X_test=parts["test"])
 
 
-BUILT_IN = {"digits": read_digits, "mnist": read_mnist, "faces": read_faces}
+BUILT_IN = {"digits": read_digits, "curves": read_curves, "mnist": read_mnist, "faces": read_faces}
 
 
 def _find(name: str, inside: str, otherwise: str) -> Path:

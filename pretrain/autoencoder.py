@@ -1,4 +1,4 @@
-"""One-layer denoising autoencoders, tied or not.
+"""One-layer autoencoders, tied or not: denoising, sparse, contractive.
 
 References
 ----------
@@ -19,13 +19,15 @@ from torch.nn import functional
 
 from pretrain._validation import require_choice, require_number
 from pretrain.activations import activation_function
+from pretrain.autoencoder_settings import AutoencoderSettings
 from pretrain.batches import Batch
+from pretrain.contraction import Contraction
 from pretrain.corruption import Corruption
 from pretrain.exceptions import DataRangeWarning
 from pretrain.learner import Learner
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import in_unit_interval
-from pretrain.settings import AutoencoderSettings
+from pretrain.sparsity import SparseCode
 
 UNIT_INTERVAL_ACTIVATIONS = ("sigmoid",)
 OUTPUT_ACTIVATIONS = {"cross_entropy": "sigmoid", "squared_error": "identity"}
@@ -156,7 +158,15 @@ class Autoencoder(nn.Module):
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """f(W x + c): (batch, n_visible) -> (batch, n_hidden)."""
-        return self._activate(functional.linear(x, self.weight, self.hidden_bias))
+        return self.activate(self.hidden_input(x))
+
+    def hidden_input(self, x: torch.Tensor) -> torch.Tensor:
+        """W x + c, the total input of the hidden units: (batch, n_visible) -> (batch, n_hidden)."""
+        return functional.linear(x, self.weight, self.hidden_bias)
+
+    def activate(self, total_input: torch.Tensor) -> torch.Tensor:
+        """f of the total input of the hidden units: (batch, n_hidden) -> (batch, n_hidden)."""
+        return self._activate(total_input)
 
     def decode(self, h: torch.Tensor) -> torch.Tensor:
         """g(V h + b): (batch, n_hidden) -> (batch, n_visible)."""
@@ -171,46 +181,114 @@ class Autoencoder(nn.Module):
     def learning_rule(
         self, settings: AutoencoderSettings, *, streams: RandomStreams, layer: int, dtype: torch.dtype
     ) -> "DenoisingLearner":
-        """The learner that trains this layer: backpropagation of the denoising loss."""
-        generator = streams.generator("corruption", layer=layer, device=self.weight.device)
-        corruption = Corruption(settings.corruption, settings.corruption_level, generator=generator)
-        return DenoisingLearner(self, corruption, dtype=dtype)
+        """The learner that trains this layer: backpropagation of the reconstruction loss and of the penalties."""
+        device = self.weight.device
+        noise = streams.generator("corruption", layer=layer, device=device)
+        sparsity = contraction = None
+        if settings.sparsity_target is not None:
+            sparsity = SparseCode(settings, self.activation)
+        if settings.contraction > 0 or settings.contraction_higher_order > 0:
+            generator = streams.generator("contraction", layer=layer, device=device)
+            contraction = Contraction(settings, self.activation, generator=generator)
+        return DenoisingLearner(
+            self,
+            Corruption(settings.corruption, settings.corruption_level, generator=noise),
+            dtype=dtype,
+            emphasis=settings.emphasis,
+            sparsity=sparsity,
+            contraction=contraction,
+        )
 
 
 class DenoisingLearner(Learner):
-    """Gradient of the denoising loss: encode the corrupted input, compare with the clean one [1]_.
+    """Gradient of the denoising loss, encode the corrupted input, compare with the clean one [1]_, and of penalties.
 
-    The loss of a row is summed over its features: cross-entropy in nats or squared error.
+    The loss of a row is summed over its features: cross-entropy in nats or squared error, where a cell that the noise
+    took weighs 1 and any other 1 - emphasis. Penalties are of the codes of the corrupted input.
+
+    Parameters
+    ----------
+    autoencoder : Autoencoder
+    corruption : Corruption
+    dtype : torch.dtype
+        Of the matrix products: float32 or bfloat16.
+    emphasis : float
+        In [0, 1]; above 0 with noise that takes single cells.
+    sparsity : SparseCode or None
+    contraction : Contraction or None
     """
 
-    def __init__(self, autoencoder: Autoencoder, corruption: Corruption, *, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        corruption: Corruption,
+        *,
+        dtype: torch.dtype,
+        emphasis: float = 0.0,
+        sparsity: SparseCode | None = None,
+        contraction: Contraction | None = None,
+    ) -> None:
         self.module = autoencoder
-        self.corruption = corruption
+        self.corruption, self.emphasis = corruption, emphasis
+        self.sparsity, self.contraction = sparsity, contraction
         self.dtype = dtype
+        self._penalty: torch.Tensor | float = 0.0
 
     @property
     def stochastic(self) -> bool:
         """Whether noise is drawn."""
-        return self.corruption.kind != "none"
+        return self.corruption.kind != "none" or (self.contraction is not None and self.contraction.stochastic)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All parameters of the autoencoder in one group."""
         return [{"params": list(self.module.parameters())}]
 
     def fill_gradients(self, batch: Batch) -> torch.Tensor:
-        """Write the mean gradient of the batch into `.grad`; return the mean loss a row, a 0-d tensor."""
+        """Write the mean gradient of the batch into `.grad`; return the mean loss a row, a 0-d tensor.
+
+        The loss is returned without the penalties, see `penalty`; the gradient has them.
+        """
         corrupted = self.corruption(batch.X)
         device_type = batch.X.device.type
         with torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            output = self.module.output_input(self.module.encode(corrupted))
-        loss = reconstruction_loss(output, batch.X, self.module.reconstruction_loss, batch.weight)
+            total_input = self.module.hidden_input(corrupted)
+            code = self.module.activate(total_input)
+            output = self.module.output_input(code)
+        kept = self.corruption.kept if self.emphasis > 0 else None
+        of_cells = None if kept is None else 1 - self.emphasis * kept
+        loss = reconstruction_loss(output, batch.X, self.module.reconstruction_loss, batch.weight, of_cells)
+        objective = loss
+        if self.sparsity is not None:
+            objective = objective + self.sparsity(code.to(self.module.weight.dtype), batch.weight)
+        if self.contraction is not None:
+            objective = objective + self.contraction(self.module.weight, total_input, batch.weight)
         self.module.zero_grad(set_to_none=True)
-        loss.backward()
+        objective.backward()
+        self._penalty = (objective - loss).detach()
         return loss.detach()
+
+    def penalty(self) -> torch.Tensor | float:
+        """Sparsity and contraction penalty of the last batch."""
+        return self._penalty
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the noise."""
+        contraction = None if self.contraction is None else self.contraction.state_dict()
+        return {"corruption": self.corruption.state_dict(), "contraction": contraction}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.corruption.load_state_dict(state["corruption"])
+        if self.contraction is not None:
+            self.contraction.load_state_dict(state["contraction"])
 
 
 def reconstruction_loss(
-    output_input: torch.Tensor, target: torch.Tensor, kind: str, weight: torch.Tensor | None = None
+    output_input: torch.Tensor,
+    target: torch.Tensor,
+    kind: str,
+    weight: torch.Tensor | None = None,
+    cell_weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Loss of a reconstruction, summed over features and averaged over rows.
 
@@ -223,9 +301,13 @@ def reconstruction_loss(
         In nats, with sigmoid outputs; or squared error, with linear outputs.
     weight : Tensor of shape (batch,) or None
         What each row counts; None: 1.
+    cell_weight : Tensor of shape (batch, n_features) or None
+        What each cell counts; None: 1.
     """
     output_input = output_input.float()
     of_entries = functional.binary_cross_entropy_with_logits if kind == "cross_entropy" else functional.mse_loss
-    if weight is None:
+    if weight is None and cell_weight is None:
         return of_entries(output_input, target, reduction="sum") / len(target)
-    return of_entries(output_input, target, reduction="none").sum(dim=1) @ weight / len(target)
+    entries = of_entries(output_input, target, reduction="none")
+    of_rows = (entries if cell_weight is None else entries * cell_weight).sum(dim=1)
+    return (of_rows.sum() if weight is None else of_rows @ weight) / len(target)

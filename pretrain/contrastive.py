@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pretrain.batches import Batch, weighted_mean
-from pretrain.column_groups import group_names
 from pretrain.conditionals import Conditionals
 from pretrain.exceptions import SettingsError
 from pretrain.learner import Learner
@@ -57,14 +56,14 @@ class ContrastiveDivergence(Learner):
 
         dW = mean of h' v'^T - mean of h v^T,   db = mean v' - mean v,   dc = mean h' - mean h        [1]_
 
-    In CD-k the hidden states that drive a reconstruction are sampled; the last reconstruction and the last hidden
-    units are probabilities ([2]_, section 3), which have less noise, but then E[dW] and E[dc] are not zero at the
-    true parameters, only E[db] is. With `sample_reconstruction` all three are, and tend to the gradient of the
-    log-likelihood as k grows.
+    In CD-k the last reconstruction and the last hidden units are probabilities ([2]_, section 3), which have less
+    noise, but then E[dW] and E[dc] are not zero at the true parameters, only E[db] is. With `sample_reconstruction`
+    all three are, and tend to the gradient of the log-likelihood as k grows.
 
-    Data and chains share one buffer, the data in the upper rows, so that both halves of the gradient are one matrix
-    product with the sign of the upper half turned. In float32 plain CD allocates nothing while the number of rows
-    stays the same.
+    Data and chains share one buffer, so that both halves of the gradient are one matrix product with the sign of the
+    data's turned. In float32 plain CD allocates nothing while the number of rows stays the same.
+
+    Under replicated softmax units dc is divided by the mean square of the number of words, by which a bias counts.
 
     Centred gradients take running means m of v and l of h off both halves; the biases follow, db - dW^T l and
     dc - dW m [3]_. Hidden dropout leaves a unit out of a row in both phases [4]_: the mask of a chain is that of the
@@ -97,7 +96,9 @@ class ContrastiveDivergence(Learner):
         self.conditionals = Conditionals(rbm, generator=generator, dtype=dtype)
         self.negative = NEGATIVE_PHASES[settings.gradient_estimator](self.conditionals, settings)
         self.n_gibbs_steps = settings.n_gibbs_steps
-        self._centered = settings.centered is True or (settings.centered == "auto" and self._has_gaussian_visible())
+        self._centered = settings.centered is True or (
+            settings.centered == "auto" and "gaussian" in rbm.visible_units.name
+        )
         self._shape = (0, 0)
         self._n_batches = 0
         self._loss = torch.zeros((), device=rbm.weight.device)
@@ -105,9 +106,6 @@ class ContrastiveDivergence(Learner):
         self._sparsity = SparsityPenalty(settings)
         for parameter in rbm.parameters():
             parameter.grad = torch.zeros_like(parameter)
-
-    def _has_gaussian_visible(self) -> bool:
-        return any(name.startswith("gaussian") for name in group_names(self.module.visible_units.name))
 
     @property
     def stochastic(self) -> bool:
@@ -223,6 +221,8 @@ class ContrastiveDivergence(Learner):
             gradients[0].copy_(target)
         counted = self._h if totals is None else self._h.float() * totals
         torch.sum(counted, dim=0, dtype=torch.float32, out=gradients[2]).mul_(scale)
+        if totals is not None:
+            gradients[2].div_(totals[:rows].float().square().mean().clamp_(min=1))
         self._write_visible_bias(rows, shares, gradients[1])
         if squares is not None:
             self._write_variances(squares, gradients, offsets)

@@ -31,6 +31,10 @@ class Learner:
         """Write the mean gradient of the batch into `.grad`; return the mean loss a row, a 0-d tensor."""
         raise NotImplementedError
 
+    def penalty(self) -> torch.Tensor | float:
+        """What the gradients of the last batch minimise besides the loss; most rules have nothing."""
+        return 0.0
+
     def begin_epoch(self, epoch: int, n_epochs: int) -> None:
         """Prepare for `epoch` (from 0) of `n_epochs`; most rules have nothing to prepare."""
 

@@ -20,6 +20,7 @@ STREAM_NAMES = (
     "missing",
     "monitoring",
     "likelihood",
+    "contraction",
 )
 INT16_MAX = 2**15 - 1
 

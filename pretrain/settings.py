@@ -7,63 +7,19 @@
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from pretrain._validation import require_choice, require_flag, require_number, require_sequence
-from pretrain.activations import ACTIVATIONS
+from pretrain._validation import require_choice, require_number, require_sequence
+from pretrain.autoencoder_settings import AutoencoderSettings
 from pretrain.exceptions import SettingsError
 from pretrain.rbm_settings import RBMSettings
 from pretrain.training_settings import TrainingSettings, require_training
 
-CORRUPTIONS = ("none", "masking", "gaussian")
-RECONSTRUCTION_LOSSES = ("auto", "cross_entropy", "squared_error")
-
-AUTOENCODER_TRAINING = TrainingSettings(optimizer="adam", learning_rate=1e-3)
 FINETUNE_TRAINING = TrainingSettings(optimizer="adam", learning_rate=1e-3, schedule="cosine")
 
 S = TypeVar("S")
-
-
-@dataclasses.dataclass(frozen=True)
-class AutoencoderSettings:
-    """One denoising autoencoder and its training by backpropagation.
-
-    Parameters
-    ----------
-    corruption : {"none", "masking", "gaussian"}
-        Noise on the input, drawn anew for every batch; the loss compares with the clean input.
-    corruption_level : float
-        Share of inputs set to zero ("masking", in [0, 1)) or standard deviation of the noise ("gaussian").
-    tied : bool
-        The decoder's weights are the encoder's, transposed.
-    activation : str
-        Of the hidden units, a name in `pretrain.activations.ACTIVATIONS`.
-    reconstruction_loss : {"auto", "cross_entropy", "squared_error"}
-        "auto" takes cross-entropy with sigmoid outputs where the input lies in [0, 1], else squared error with
-        linear outputs.
-    training : TrainingSettings
-        The loop.
-    """
-
-    kind: ClassVar[str] = "autoencoder"
-    corruption: str = "masking"
-    corruption_level: float = 0.25
-    tied: bool = True
-    activation: str = "sigmoid"
-    reconstruction_loss: str = "auto"
-    training: TrainingSettings = AUTOENCODER_TRAINING
-
-    def __post_init__(self) -> None:
-        owner = type(self).__name__
-        require_choice(owner, "corruption", self.corruption, CORRUPTIONS)
-        require_choice(owner, "activation", self.activation, ACTIVATIONS)
-        require_choice(owner, "reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
-        require_flag(owner, "tied", self.tied)
-        require_training(owner, self.training)
-        below = 1 if self.corruption == "masking" else None
-        require_number(owner, "corruption_level", self.corruption_level, at_least=0, below=below)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -195,6 +195,7 @@ class TrainingRun:
         # torch's L-BFGS has no weight decay and searches along lines: the penalties must be in the loss too.
         self._add_l1_gradient()
         with torch.no_grad():
+            loss = loss + self.learner.penalty()
             for weight in self._weights():
                 loss = loss + self.settings.l1 * weight.abs().sum()
                 loss = loss + 0.5 * self.settings.weight_decay * weight.square().sum()

@@ -98,11 +98,18 @@ def contrast(hand, v, h, chain_v, chain_h, weight=None):
     data = np.ones(len(v)) if weight is None else weight
     data = data[:, None] / len(v)
     chains = data if len(chain_v) == len(v) else np.full((len(chain_v), 1), data.sum() / len(chain_v))
+    hidden_bias = (chains * hand.words(chain_v) * chain_h).sum(axis=0) - (data * hand.words(v) * h).sum(axis=0)
     return [
         (chains * chain_h).T @ chain_v - (data * h).T @ v,
         (chains * chain_v).sum(axis=0) - (data * v).sum(axis=0),
-        (chains * hand.words(chain_v) * chain_h).sum(axis=0) - (data * hand.words(v) * h).sum(axis=0),
+        hidden_bias / mean_square_words(hand.rbm, v),
     ]
+
+
+def mean_square_words(rbm, v):
+    """What the gradient of the hidden biases is divided by: 1 unless the visible units count words."""
+    counts = rbm.visible_units.name == "replicated_softmax"
+    return max(float(np.mean(v.sum(axis=1) ** 2)), 1.0) if counts else 1.0
 
 
 def cd_phases(hand, v, k=1, *, sampled=False, mask=1.0):

@@ -13,16 +13,11 @@ import click
 from rich.console import Console
 
 from pretrain.activations import ACTIVATIONS
+from pretrain.autoencoder_settings import CORRUPTIONS, RECONSTRUCTION_LOSSES
 from pretrain.device import DEVICES
 from pretrain.exceptions import SettingsError
 from pretrain.rbm_settings import GRADIENT_ESTIMATORS, MISSING, VISIBLE_BIASES
-from pretrain.settings import (
-    CORRUPTIONS,
-    LAYER_SETTINGS,
-    RECONSTRUCTION_LOSSES,
-    LayerSettings,
-    TrainingSettings,
-)
+from pretrain.settings import LAYER_SETTINGS, LayerSettings, TrainingSettings
 from pretrain.training_settings import OPTIMIZERS, PRECISIONS, SCHEDULES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -96,18 +91,22 @@ LAYER_OPTIONS: dict[str, tuple[Any, str]] = {
     "fast_decay": (click.FLOAT, "rbm: what a step leaves of the fast weights."),
     "centered": (AutoOr(click.BOOL), "rbm: gradient of centred units; auto: for Gaussian visible units."),
     "binarize": (click.BOOL, "rbm: draw 0/1 states from the data, anew every time."),
-    "sparsity_target": (click.FLOAT, "rbm: mean activation that hidden units are pulled to."),
-    "sparsity_cost": (click.FLOAT, "rbm: weight of the sparsity penalty."),
+    "sparsity_target": (click.FLOAT, "rbm, autoencoder: mean activation that hidden units are pulled to."),
+    "sparsity_cost": (click.FLOAT, "rbm, autoencoder: weight of the sparsity penalty."),
     "sparsity_decay": (click.FLOAT, "rbm: what an update leaves of the running mean activation."),
     "hidden_dropout": (click.FLOAT, "rbm: probability of leaving a hidden unit out."),
     "missing": (click.Choice(MISSING), "rbm: what NaN entries are: a mistake, or drawn by Gibbs sampling."),
     "weight_scale": (click.FLOAT, "rbm: standard deviation of the initial weights."),
     "initial_visible_bias": (click.Choice(VISIBLE_BIASES), "rbm: whether visible biases begin at the data's means."),
     "corruption": (click.Choice(CORRUPTIONS), "autoencoder: noise on the input."),
-    "corruption_level": (click.FLOAT, "autoencoder: share of masked inputs, or standard deviation."),
+    "corruption_level": (click.FLOAT, "autoencoder: share of cells, or standard deviation."),
+    "emphasis": (click.FLOAT, "autoencoder: cells without noise weigh 1 less this in the loss; 1: full emphasis."),
     "tied": (click.BOOL, "autoencoder: the decoder has the encoder's weights, transposed."),
     "activation": (click.Choice(tuple(ACTIVATIONS)), "autoencoder: activation of the hidden units."),
     "reconstruction_loss": (click.Choice(RECONSTRUCTION_LOSSES), "autoencoder: loss of the reconstruction."),
+    "contraction": (click.FLOAT, "autoencoder: weight of the squared norm of the code's Jacobian."),
+    "contraction_higher_order": (click.FLOAT, "autoencoder: weight of the Jacobian's squared change under noise."),
+    "contraction_noise": (click.FLOAT, "autoencoder: standard deviation of that noise on the input."),
 }
 # Without early stopping: greedy pretraining has no labels to stop on, and in a comparison validation rows would
 # be labels beyond the budget.

@@ -99,7 +99,7 @@ class RBMTransformer(DensityEstimator, StackEstimator):
     schedule : {"constant", "step", "exponential", "inverse_time", "cosine", "linear"}, default="constant"
     momentum : float, default=0.9
         0.5 in the first 5 epochs, then this.
-    weight_decay, l1 : float, default=2e-4, 0.0
+    weight_decay, l1 : float, default=0.0
     max_norm : float or None, default=None
     scaling : {"auto", "none", "minmax", "standard"}, default="auto"
     device : {"auto", "cpu", "cuda"}, default="auto"
@@ -140,7 +140,7 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         solver: str = "sgd",
         schedule: str = "constant",
         momentum: float = 0.9,
-        weight_decay: float = 2e-4,
+        weight_decay: float = 0.0,
         l1: float = 0.0,
         max_norm: float | None = None,
         scaling: str = "auto",
