@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from pipelines.commands.autoencoder import autoencoder
 from pipelines.commands.compare import compare
 from pipelines.commands.datasets import datasets
 from pipelines.commands.evaluate import evaluate
@@ -53,5 +54,5 @@ def main() -> None:
     """Greedy layer-wise pretraining: stack RBMs or autoencoders, unroll, fine-tune, compare with scratch."""
 
 
-for command in (stack, finetune, evaluate, compare, inspect, plot, run, recipes, datasets):
+for command in (stack, finetune, autoencoder, evaluate, compare, inspect, plot, run, recipes, datasets):
     main.add_command(command)

@@ -79,7 +79,7 @@ def list_datasets() -> list[DataForm]:
     """List the accepted forms of DATA, one row each."""
     return [
         DataForm("digits", "handwritten digits of scikit-learn, built in", "1,797 images of 8 x 8"),
-        DataForm("curves", "smooth curves drawn from a seed, no labels, built in", "20,000 + 10,000 images of 28 x 28"),
+        DataForm("curves", "smooth curves, drawn, no labels, built in", "20,000 + 10,000 images of 28 x 28"),
         DataForm("mnist", f"the IDX files in ${DATA_VARIABLE}/mnist", "60,000 + 10,000 images of 28 x 28"),
         DataForm("faces", f"patches of ${DATA_VARIABLE}/{FACES_FILE}", "103,500 + 41,400 images of 25 x 25"),
         DataForm("openml:NAME", "from openml.org, fetched once; also openml:NAME@VERSION, openml:ID"),

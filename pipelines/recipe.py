@@ -2,9 +2,11 @@
 
 A recipe has a `title`, a `description`, the `data` that it runs on, optionally the `paper`'s number, and `steps`.
 A step names a `command` of the command line and gives its options under the same names; the files between the
-steps are chosen by the run. So a recipe can be read as the commands that it stands for.
+steps are chosen by the run. So a recipe can be read as the commands that it stands for. Steps with the same
+`control` are an experiment beside the main one, whose figures are printed under that name.
 """
 
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,12 +16,12 @@ from typing import Any
 
 from pretrain.exceptions import DataError, SettingsError
 
-COMMANDS = ("stack", "finetune", "evaluate", "compare")
+COMMANDS = ("stack", "finetune", "autoencoder", "evaluate", "compare")
 KEYS = ("title", "description", "data", "minutes", "paper", "steps")
 # What a step writes inside the run folder, and what it reads: the last that was written.
-OUTPUTS = {"stack": "stack.h5", "finetune": "net.h5"}
+OUTPUTS = {"stack": "stack.h5", "finetune": "net.h5", "autoencoder": "autoencoder.h5"}
 READS = ("finetune", "evaluate")
-FLAGS = ("likelihood", "monitor")  # options without a value: true gives them, false leaves them out
+FLAGS = ("likelihood", "monitor", "baselines")  # options without a value: true gives them, false leaves them out
 # Measures that a paper's number can be of, as the commands print them.
 MEASURES = ("test_error", "test_log_likelihood")
 
@@ -74,8 +76,17 @@ class Recipe:
         steps, written = [], None
         for step in self.steps:
             steps.append(self._arguments({**common, **step, **forced}, data, output, written))
-            written = OUTPUTS.get(step["command"], written)
+            written = self._output(step) or written
         return steps
+
+    @property
+    def controls(self) -> list[str | None]:
+        """The control that each step belongs to, None for the main experiment."""
+        return [step.get("control") for step in self.steps]
+
+    def _output(self, step: Mapping[str, Any]) -> str | None:
+        file, control = OUTPUTS.get(step["command"]), step.get("control")
+        return file if file is None or control is None else f"{re.sub('[^a-z0-9]+', '-', control.lower())}-{file}"
 
     def _arguments(self, step: Mapping[str, Any], data: str, output: Path, written: str | None) -> list[str]:
         command = step["command"]
@@ -86,8 +97,8 @@ class Recipe:
         if command == "compare":
             arguments += ["--output", str(output)]
         elif command in OUTPUTS:
-            arguments += ["--output", str(output / OUTPUTS[command]), "--overwrite"]
-        options = {name: value for name, value in step.items() if name != "command"}
+            arguments += ["--output", str(output / str(self._output(step))), "--overwrite"]
+        options = {name: value for name, value in step.items() if name not in ("command", "control")}
         for name, value in options.items():
             spelled = "--" + name.replace("_", "-")
             if name not in FLAGS:

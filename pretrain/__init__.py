@@ -9,6 +9,7 @@ from pretrain.autoencoder import Autoencoder
 from pretrain.estimators import (
     DBNClassifier,
     DBNRegressor,
+    DeepAutoencoder,
     RBMTransformer,
     ScratchClassifier,
     ScratchRegressor,
@@ -29,6 +30,7 @@ __all__ = [
     "Autoencoder",
     "DBNClassifier",
     "DBNRegressor",
+    "DeepAutoencoder",
     "Finetuning",
     "GreedyPretraining",
     "RBMTransformer",

@@ -2,15 +2,12 @@
 
 References
 ----------
-.. [1] Vincent, P., Larochelle, H., Lajoie, I., Bengio, Y. & Manzagol, P.-A. (2010). Stacked denoising
-       autoencoders: learning useful representations in a deep network with a local denoising criterion.
-       JMLR 11, 3371-3408.
-.. [2] Glorot, X. & Bengio, Y. (2010). Understanding the difficulty of training deep feedforward neural
+.. [1] Glorot, X. & Bengio, Y. (2010). Understanding the difficulty of training deep feedforward neural
        networks. AISTATS.
 """
 
 import warnings
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,11 +17,10 @@ from torch.nn import functional
 from pretrain._validation import require_choice, require_number
 from pretrain.activations import activation_function
 from pretrain.autoencoder_settings import AutoencoderSettings
-from pretrain.batches import Batch
 from pretrain.contraction import Contraction
 from pretrain.corruption import Corruption
+from pretrain.denoising import DenoisingLearner
 from pretrain.exceptions import DataRangeWarning
-from pretrain.learner import Learner
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import in_unit_interval
 from pretrain.sparsity import SparseCode
@@ -45,7 +41,7 @@ class Autoencoder(nn.Module):
         Decides g: sigmoid for cross-entropy, the identity for squared error.
     tied : bool
     generator : torch.Generator or None
-        Draws the initial weights (Xavier uniform [2]_, biases zero); None leaves them zero.
+        Draws the initial weights (Xavier uniform [1]_, biases zero); None leaves them zero.
 
     Attributes
     ----------
@@ -178,9 +174,19 @@ class Autoencoder(nn.Module):
         """V h + b, the total input of the outputs: (batch, n_hidden) -> (batch, n_visible)."""
         return functional.linear(h, self.decoder_weight, self.visible_bias)
 
+    def loss(
+        self,
+        output_input: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor | None = None,
+        cell_weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The layer's own `reconstruction_loss`, (batch, n_visible) -> 0-d."""
+        return reconstruction_loss(output_input, target, self.reconstruction_loss, weight, cell_weight)
+
     def learning_rule(
         self, settings: AutoencoderSettings, *, streams: RandomStreams, layer: int, dtype: torch.dtype
-    ) -> "DenoisingLearner":
+    ) -> DenoisingLearner:
         """The learner that trains this layer: backpropagation of the reconstruction loss and of the penalties."""
         device = self.weight.device
         noise = streams.generator("corruption", layer=layer, device=device)
@@ -198,89 +204,6 @@ class Autoencoder(nn.Module):
             sparsity=sparsity,
             contraction=contraction,
         )
-
-
-class DenoisingLearner(Learner):
-    """Gradient of the denoising loss, encode the corrupted input, compare with the clean one [1]_, and of penalties.
-
-    The loss of a row is summed over its features: cross-entropy in nats or squared error, where a cell that the noise
-    took weighs 1 and any other 1 - emphasis. Penalties are of the codes of the corrupted input.
-
-    Parameters
-    ----------
-    autoencoder : Autoencoder
-    corruption : Corruption
-    dtype : torch.dtype
-        Of the matrix products: float32 or bfloat16.
-    emphasis : float
-        In [0, 1]; above 0 with noise that takes single cells.
-    sparsity : SparseCode or None
-    contraction : Contraction or None
-    """
-
-    def __init__(
-        self,
-        autoencoder: Autoencoder,
-        corruption: Corruption,
-        *,
-        dtype: torch.dtype,
-        emphasis: float = 0.0,
-        sparsity: SparseCode | None = None,
-        contraction: Contraction | None = None,
-    ) -> None:
-        self.module = autoencoder
-        self.corruption, self.emphasis = corruption, emphasis
-        self.sparsity, self.contraction = sparsity, contraction
-        self.dtype = dtype
-        self._penalty: torch.Tensor | float = 0.0
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether noise is drawn."""
-        return self.corruption.kind != "none" or (self.contraction is not None and self.contraction.stochastic)
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """All parameters of the autoencoder in one group."""
-        return [{"params": list(self.module.parameters())}]
-
-    def fill_gradients(self, batch: Batch) -> torch.Tensor:
-        """Write the mean gradient of the batch into `.grad`; return the mean loss a row, a 0-d tensor.
-
-        The loss is returned without the penalties, see `penalty`; the gradient has them.
-        """
-        corrupted = self.corruption(batch.X)
-        device_type = batch.X.device.type
-        with torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            total_input = self.module.hidden_input(corrupted)
-            code = self.module.activate(total_input)
-            output = self.module.output_input(code)
-        kept = self.corruption.kept if self.emphasis > 0 else None
-        of_cells = None if kept is None else 1 - self.emphasis * kept
-        loss = reconstruction_loss(output, batch.X, self.module.reconstruction_loss, batch.weight, of_cells)
-        objective = loss
-        if self.sparsity is not None:
-            objective = objective + self.sparsity(code.to(self.module.weight.dtype), batch.weight)
-        if self.contraction is not None:
-            objective = objective + self.contraction(self.module.weight, total_input, batch.weight)
-        self.module.zero_grad(set_to_none=True)
-        objective.backward()
-        self._penalty = (objective - loss).detach()
-        return loss.detach()
-
-    def penalty(self) -> torch.Tensor | float:
-        """Sparsity and contraction penalty of the last batch."""
-        return self._penalty
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state of the noise."""
-        contraction = None if self.contraction is None else self.contraction.state_dict()
-        return {"corruption": self.corruption.state_dict(), "contraction": contraction}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
-        self.corruption.load_state_dict(state["corruption"])
-        if self.contraction is not None:
-            self.contraction.load_state_dict(state["contraction"])
 
 
 def reconstruction_loss(

@@ -45,8 +45,8 @@ class AutoencoderSettings:
     contraction : float
         Weight of the squared Frobenius norm of the code's Jacobian [2]_ (see `pretrain.contraction`).
     contraction_higher_order, contraction_noise : float
-        Weight of the squared change of the Jacobian under Gaussian noise on the input [3]_, and the standard deviation
-        of that noise. Not for "identity", whose Jacobian does not change.
+        Weight of the squared change of the Jacobian under Gaussian noise on the input [3]_, and the noise's standard
+        deviation. Not for "identity", whose Jacobian does not change.
     training : TrainingSettings
         The loop.
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pretrain._validation import require_choice, require_sequence
+from pretrain.exceptions import SettingsError
 from pretrain.network import Architecture, Network
 
 
@@ -61,6 +62,9 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
+AUTOENCODER_BASELINES = ("sigmoid", "tanh", "relu", "relu-bn")
+
+
 def scratch_network(
     kind: str,
     n_features: int,
@@ -105,7 +109,54 @@ def scratch_network(
         task=task,
         **options,
     )
-    network = Network(architecture)
+    return _with_random_weights(Network(architecture), baseline, generator)
+
+
+def scratch_autoencoder(
+    kind: str,
+    n_features: int,
+    encoder_sizes: Sequence[int],
+    *,
+    output_activation: str = "sigmoid",
+    generator: torch.Generator,
+) -> Network:
+    """A deep autoencoder of the given kind with random weights: the encoder, a linear code, the encoder mirrored.
+
+    Parameters
+    ----------
+    kind : {"sigmoid", "tanh", "relu", "relu-bn"}
+        A name in `BASELINES` of plain layers without dropout.
+    n_features : int
+    encoder_sizes : sequence of int
+        Units of each layer, the code last.
+    output_activation : {"sigmoid", "identity"}
+    generator : torch.Generator
+
+    Raises
+    ------
+    SettingsError
+        For a kind that is no plain network, or no layers.
+    """
+    require_choice("scratch_autoencoder", "kind", kind, AUTOENCODER_BASELINES)
+    require_sequence("scratch_autoencoder", "encoder_sizes", encoder_sizes)
+    if not encoder_sizes:
+        raise SettingsError("encoder_sizes of scratch_autoencoder must name at least one layer; got none.")
+    baseline, n_encoder = BASELINES[kind], len(encoder_sizes)
+    sizes = (*encoder_sizes, *reversed(encoder_sizes[:-1]))
+    architecture = Architecture(
+        n_features=n_features,
+        n_outputs=n_features,
+        hidden_layer_sizes=sizes,
+        activations=tuple("identity" if k == n_encoder - 1 else baseline.activation for k in range(len(sizes))),
+        output_activation=output_activation,
+        task="reconstruction",
+        n_encoder_layers=n_encoder,
+        **baseline.options,
+    )
+    return _with_random_weights(Network(architecture), baseline, generator)
+
+
+def _with_random_weights(network: Network, baseline: Baseline, generator: torch.Generator) -> Network:
     for module in network.hidden.modules():
         if isinstance(module, nn.Linear):
             _initialise(module, baseline, generator)

@@ -49,7 +49,7 @@ def relu_slope(a: torch.Tensor) -> torch.Tensor:
 
 def leaky_relu_slope(a: torch.Tensor) -> torch.Tensor:
     """1 above zero, 0.01 below and at it."""
-    return torch.where(a > 0, 1.0, LEAK).to(a.dtype)
+    return torch.full_like(a, LEAK).masked_fill(a > 0, 1.0)
 
 
 # f'(a) of every activation f in `pretrain.activations.ACTIVATIONS`.

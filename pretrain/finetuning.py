@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from pretrain._validation import one_per_layer
+from pretrain.activations import activation_function
 from pretrain.autoencoder import reconstruction_loss
 from pretrain.batches import Batch, BatchSource, as_dense_tensor
 from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
@@ -39,6 +40,8 @@ class BackpropLearner(Learner):
     generator : torch.Generator
         On the network's device; draws the dropped units.
     dtype : torch.dtype
+    loss : {"auto", "cross_entropy", "squared_error"}
+        Of an autoencoder, see `FinetuneSettings.reconstruction_loss`.
     """
 
     def __init__(
@@ -48,9 +51,10 @@ class BackpropLearner(Learner):
         rate_factors: list[float],
         generator: torch.Generator,
         dtype: torch.dtype,
+        loss: str = "auto",
     ) -> None:
         self.module: Network = network
-        self.dtype = dtype
+        self.dtype, self.loss = dtype, loss
         self._layers: list[nn.Module] = [*network.hidden, network.head]
         self._factors = rate_factors
         self._frozen = [layer for layer, factor in zip(self._layers, rate_factors, strict=True) if factor == 0]
@@ -79,7 +83,7 @@ class BackpropLearner(Learner):
         device_type = batch.X.device.type
         with torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             output = self.module(batch.X)
-        loss = network_loss(self.module, output, batch)
+        loss = network_loss(self.module, output, batch, self.loss)
         self.module.zero_grad(set_to_none=True)
         loss.backward()
         return loss.detach()
@@ -98,7 +102,7 @@ class BackpropLearner(Learner):
             self.module.training = False
 
 
-def network_loss(network: Network, output: torch.Tensor, batch: Batch) -> torch.Tensor:
+def network_loss(network: Network, output: torch.Tensor, batch: Batch, kind: str = "auto") -> torch.Tensor:
     """Mean loss a row of a network's total output input, (batch, n_outputs) -> 0-d; see `BackpropLearner`."""
     output = output.float()
     target = batch.X if network.architecture.task == "reconstruction" else batch.y
@@ -107,7 +111,11 @@ def network_loss(network: Network, output: torch.Tensor, batch: Batch) -> torch.
         if batch.weight is None:
             return functional.cross_entropy(output, target)
         return functional.cross_entropy(output, target, reduction="none") @ batch.weight / len(target)
-    kind = "cross_entropy" if network.architecture.output_activation == "sigmoid" else "squared_error"
+    outputs = network.architecture.output_activation
+    if kind == "auto" or network.architecture.task != "reconstruction":
+        kind = "cross_entropy" if outputs == "sigmoid" else "squared_error"
+    if kind == "squared_error" and network.architecture.task == "reconstruction":
+        output = activation_function(outputs)(output)
     return reconstruction_loss(output, target, kind, batch.weight)
 
 
@@ -140,7 +148,8 @@ class Finetuning:
     DataError
         If the rows or targets do not fit the network.
     SettingsError
-        If `settings` name layers that the network lacks, or leave nothing to train.
+        If `settings` name layers that the network lacks, leave nothing to train, or ask for a reconstruction loss
+        that the outputs do not fit.
     """
 
     def __init__(
@@ -162,6 +171,7 @@ class Finetuning:
         self._validation_rows = None if validation is None else validation[0]
         self._validation_targets = None if validation is None else _targets(network, *validation)
         self._rates = _rate_factors(settings, len(network.hidden) + 1)
+        _require_loss(network, settings.reconstruction_loss)
         training = resolve_budget(settings.training, X.shape[0], fewest_epochs=FINETUNING_EPOCHS)
         self._training = training
         n_weights = max(p.numel() for p in network.parameters())
@@ -196,7 +206,11 @@ class Finetuning:
             training = _head_training(training, self.settings.head_epochs)
         self.network.eval()
         learner = BackpropLearner(
-            self.network, rate_factors=factors, generator=self._dropout_generator, dtype=self._dtype
+            self.network,
+            rate_factors=factors,
+            generator=self._dropout_generator,
+            dtype=self._dtype,
+            loss=self.settings.reconstruction_loss,
         )
         return TrainingRun(
             learner,
@@ -211,7 +225,7 @@ class Finetuning:
         X, y = self._validation_rows, self._validation_targets
         output = torch.from_numpy(self.network.output_rows(X))
         rows = as_dense_tensor(X).cpu() if y is None else torch.empty(0)
-        loss = float(network_loss(self.network, output, Batch(rows, y)))
+        loss = float(network_loss(self.network, output, Batch(rows, y), self.settings.reconstruction_loss))
         if self.network.architecture.task != "classification":
             return {"validation_loss": loss}
         assert y is not None
@@ -250,6 +264,15 @@ def _rate_factors(settings: FinetuneSettings, n_layers: int) -> list[float]:
             "free it, or set head_epochs to 0."
         )
     return [float(factor) for factor in factors]
+
+
+def _require_loss(network: Network, kind: str) -> None:
+    spec = network.architecture
+    if spec.task == "reconstruction" and kind == "cross_entropy" and spec.output_activation != "sigmoid":
+        raise SettingsError(
+            f"reconstruction_loss 'cross_entropy' needs sigmoid outputs, for data in [0, 1]; the network's are "
+            f"{spec.output_activation!r}. Take 'squared_error' or 'auto'."
+        )
 
 
 def _targets(network: Network, X: Any, y: np.ndarray | None) -> torch.Tensor | None:

@@ -198,7 +198,7 @@ class Network(nn.Module):
         activation = activation_function(self.architecture.output_activation)
         return self.scaling.undo(activation(torch.from_numpy(outputs)).numpy())
 
-    def transform(self, X: np.ndarray) -> np.ndarray:
+    def transform(self, X: Any) -> np.ndarray:
         """Codes of raw rows: (n_samples, n_features) -> (n_samples, n_hidden)."""
         return encode_rows(self.eval(), self._scaled(X)).numpy(force=True)
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch.optim import lr_scheduler
 
+from pretrain.conjugate_gradient import ConjugateGradient
 from pretrain.exceptions import SettingsError
 from pretrain.settings import TrainingSettings
 
@@ -21,7 +22,7 @@ def make_optimizer(groups: list[dict[str, Any]], settings: TrainingSettings) -> 
     Raises
     ------
     SettingsError
-        For "lbfgs" with rates that differ between groups: it steps along one direction.
+        For "lbfgs" and "cg" with rates that differ between groups: it steps along one direction.
     """
     rate, decay = float(settings.learning_rate), settings.weight_decay
     split = _split_weights(groups, rate, decay)
@@ -49,8 +50,12 @@ def make_optimizer(groups: list[dict[str, Any]], settings: TrainingSettings) -> 
         case "rprop":
             return torch.optim.Rprop(_without_decay(split), lr=rate, foreach=True)
     if len({group["lr"] for group in split}) > 1:
-        raise SettingsError("optimizer 'lbfgs' cannot give layers different learning rates; take another.")
+        raise SettingsError(
+            f"optimizer {settings.optimizer!r} cannot give layers different learning rates; take another."
+        )
     parameters = [p for group in split for p in group["params"]]
+    if settings.optimizer == "cg":
+        return ConjugateGradient(parameters)
     return torch.optim.LBFGS(parameters, lr=rate, max_iter=20, line_search_fn="strong_wolfe")
 
 

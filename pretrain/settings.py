@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pretrain._validation import require_choice, require_number, require_sequence
-from pretrain.autoencoder_settings import AutoencoderSettings
+from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES, AutoencoderSettings
 from pretrain.exceptions import SettingsError
 from pretrain.rbm_settings import RBMSettings
 from pretrain.training_settings import TrainingSettings, require_training
@@ -36,12 +36,16 @@ class FinetuneSettings:
         Layers (0 is the first) that keep their weights.
     training : TrainingSettings
         The loop.
+    reconstruction_loss : {"auto", "cross_entropy", "squared_error"}
+        Of an autoencoder. "auto": cross-entropy for sigmoid outputs, else squared error; "squared_error" is of the
+        outputs, after their activation; "cross_entropy" is for sigmoid outputs.
     """
 
     head_epochs: int = 0
     layer_learning_rates: tuple[float, ...] | None = None
     frozen_layers: tuple[int, ...] = ()
     training: TrainingSettings = FINETUNE_TRAINING
+    reconstruction_loss: str = "auto"
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -50,6 +54,7 @@ class FinetuneSettings:
             require_sequence(owner, "layer_learning_rates", self.layer_learning_rates)
             for factor in self.layer_learning_rates:
                 require_number(owner, "layer_learning_rates", factor, at_least=0)
+        require_choice(owner, "reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
         require_sequence(owner, "frozen_layers", self.frozen_layers)
         for layer in self.frozen_layers:
             require_number(owner, "frozen_layers", layer, at_least=0, integer=True)

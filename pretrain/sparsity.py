@@ -71,7 +71,6 @@ class SparseCode:
             q = (1 + q) / 2
         # The value is cut, not the gradient: a unit that is dead can come back.
         q = q + (q.clamp(1e-6, 1 - 1e-6) - q).detach()
-        p = torch.full_like(q, self.target)
-        divergence = torch.xlogy(p, p / q) + torch.xlogy(1 - p, (1 - p) / (1 - q))
-        penalty = self.cost * divergence.sum()
+        p = self.target
+        penalty = self.cost * (p * torch.log(p / q) + (1 - p) * torch.log((1 - p) / (1 - q))).sum()
         return penalty if weight is None else penalty * weight.mean().to(code.dtype)

@@ -20,6 +20,7 @@ from pretrain.exceptions import DivergenceError, SettingsError
 from pretrain.learner import Learner
 from pretrain.optimization import make_optimizer, make_scheduler, momentum_at, set_momentum
 from pretrain.settings import TrainingSettings
+from pretrain.training_settings import LINE_SEARCHES
 
 Record = dict[str, Any]
 Validation = Callable[[], dict[str, float]]
@@ -72,10 +73,10 @@ class TrainingRun:
             raise SettingsError(
                 "early_stopping needs validation rows; set a validation fraction above 0 or turn it off."
             )
-        if settings.optimizer == "lbfgs" and learner.stochastic:
+        if settings.optimizer in LINE_SEARCHES and learner.stochastic:
             raise SettingsError(
-                "optimizer 'lbfgs' needs a loss that is the same each time; turn corruption, dropout and "
-                "sampling off, or take 'sgd' or 'adam'."
+                f"optimizer {settings.optimizer!r} needs a loss that is the same each time; turn corruption, dropout "
+                "and sampling off, or take 'sgd' or 'adam'."
             )
         self.learner, self.batches, self.settings = learner, batches, settings
         self.n_epochs = int(settings.epochs)
@@ -130,8 +131,8 @@ class TrainingRun:
         return self._end_epoch(loss)
 
     def _step(self, batch: Batch) -> None:
-        if self.settings.optimizer == "lbfgs":
-            loss = self._lbfgs_step(batch)
+        if self.settings.optimizer in LINE_SEARCHES:
+            loss = self._line_search_step(batch)
         else:
             loss = self.learner.fill_gradients(batch)
             self._add_l1_gradient()
@@ -181,7 +182,7 @@ class TrainingRun:
                 if weight.grad is not None:
                     weight.grad.add_(weight.detach().sign(), alpha=self.settings.l1)
 
-    def _lbfgs_step(self, batch: Batch) -> torch.Tensor:
+    def _line_search_step(self, batch: Batch) -> torch.Tensor:
         losses: list[torch.Tensor] = []
 
         def closure() -> float:
@@ -192,7 +193,7 @@ class TrainingRun:
         return losses[0]
 
     def _penalised(self, loss: torch.Tensor) -> torch.Tensor:
-        # torch's L-BFGS has no weight decay and searches along lines: the penalties must be in the loss too.
+        # L-BFGS and CG have no weight decay and search along lines: the penalties must be in the loss too.
         self._add_l1_gradient()
         with torch.no_grad():
             loss = loss + self.learner.penalty()

@@ -9,11 +9,12 @@ from oracles import arrays_of, finite_difference
 from scipy.special import expit
 
 from pretrain.activations import ACTIVATIONS
-from pretrain.autoencoder import Autoencoder, DenoisingLearner, reconstruction_loss
+from pretrain.autoencoder import Autoencoder, reconstruction_loss
+from pretrain.autoencoder_settings import CORRUPTIONS, AutoencoderSettings
 from pretrain.batches import Batch
 from pretrain.corruption import Corruption
+from pretrain.denoising import DenoisingLearner
 from pretrain.exceptions import DataRangeWarning, SettingsError
-from pretrain.settings import AutoencoderSettings
 
 N_VISIBLE, N_HIDDEN = 5, 3
 NUMPY = {
@@ -43,9 +44,9 @@ def rows(seed, n=7):
     return torch.rand(n, N_VISIBLE, generator=torch.Generator().manual_seed(seed + 3))
 
 
-def learner_of(layer, kind="none", level=0.0, seed=0, dtype=torch.float32):
+def learner_of(layer, kind="none", level=0.0, seed=0, dtype=torch.float32, emphasis=0.0):
     corruption = Corruption(kind, level, generator=torch.Generator().manual_seed(seed))
-    return DenoisingLearner(layer, corruption, dtype=dtype)
+    return DenoisingLearner(layer, corruption, dtype=dtype, emphasis=emphasis)
 
 
 def formula(layer, noisy, clean):
@@ -92,7 +93,7 @@ def test_encode_and_decode(activation, loss, tied, seed):
     assert layer.output_activation == ("sigmoid" if loss == "cross_entropy" else "identity")
 
 
-@pytest.mark.parametrize("kind", ["masking", "gaussian"])
+@pytest.mark.parametrize("kind", CORRUPTIONS[1:])
 @losses
 def test_the_encoder_sees_the_corrupted_and_the_loss_the_clean_input(kind, loss, seed):
     layer = small_autoencoder(seed, reconstruction_loss=loss)
@@ -103,6 +104,51 @@ def test_the_encoder_sees_the_corrupted_and_the_loss_the_clean_input(kind, loss,
     value = learner_of(layer, kind, 0.5, seed).fill_gradients(Batch(x, None))
     assert value.item() == pytest.approx(formula(layer, noisy, x), rel=1e-5)
     assert torch.equal(x, kept)
+
+
+# Emphasis on the corrupted cells ---
+
+
+def emphasised(layer, noisy, clean, taken, emphasis, weight):
+    """The loss cell by cell: one that the noise took weighs 1, another 1 - emphasis; rows by their weight."""
+    W, b, c = arrays_of(layer)
+    decoder = layer.decoder_weight.numpy(force=True).astype(float)
+    noisy, clean = noisy.numpy().astype(float), clean.numpy().astype(float)
+    output = NUMPY[layer.activation](noisy @ W.T + c) @ decoder.T + b
+    p = expit(output)
+    cross_entropy = -(clean * np.log(p) + (1 - clean) * np.log(1 - p))
+    cells = cross_entropy if layer.reconstruction_loss == "cross_entropy" else (output - clean) ** 2
+    cells = np.where(taken, cells, (1 - emphasis) * cells)
+    return (weight[:, None] * cells).sum() / len(clean)
+
+
+@pytest.mark.parametrize("kind", ["masking", "salt_and_pepper", "swap"])
+@pytest.mark.parametrize("emphasis", [0.3, 1.0])
+@pytest.mark.parametrize("weighted", [False, True])
+@losses
+@tied_or_not
+def test_emphasis(kind, emphasis, weighted, loss, tied, seed):
+    layer, x = small_autoencoder(seed, reconstruction_loss=loss, tied=tied), rows(seed)
+    x[0, 0] = 0  # taken by masking, it stays zero and counts as taken
+    weight = np.random.default_rng(seed).random(7) * 2 if weighted else np.ones(7)
+    noise = Corruption(kind, 0.5, generator=torch.Generator().manual_seed(seed))
+    noisy, taken = noise(x), noise.kept.numpy() == 0
+    assert 0 < taken.sum() < taken.size
+    batch = Batch(x, None, torch.from_numpy(weight).float() if weighted else None)
+    value = learner_of(layer, kind, 0.5, seed, emphasis=emphasis).fill_gradients(batch)
+    assert value.item() == pytest.approx(emphasised(layer, noisy, x, taken, emphasis, weight), rel=1e-5)
+    exact = layer.double()
+    for name, parameter in exact.named_parameters():
+        expected = finite_difference(lambda: emphasised(exact, noisy, x, taken, emphasis, weight), parameter)
+        np.testing.assert_allclose(parameter.grad, expected, rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+@losses
+def test_full_emphasis_does_not_see_the_cells_without_noise(loss, seed):
+    layer, x = small_autoencoder(seed, reconstruction_loss=loss), rows(seed)
+    alone = learner_of(layer, "swap", 0.5, seed, emphasis=1.0)
+    assert alone.fill_gradients(Batch(x[:1])).item() == 0  # one row has no other to swap with
+    assert not any(parameter.grad.any() for parameter in layer.parameters())
 
 
 def test_the_gradient_is_overwritten_not_accumulated(seed):

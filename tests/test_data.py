@@ -87,6 +87,16 @@ def test_digits() -> None:
     assert digits.y_test is None
 
 
+def test_curves() -> None:
+    curves = load_dataset("curves")
+    assert curves.X_test is not None
+    assert (curves.X.shape, curves.X_test.shape) == ((20_000, 784), (10_000, 784))
+    assert (curves.X.dtype, curves.image_shape, curves.value_range) == (np.uint8, (28, 28), (0, 255))
+    assert (curves.y, curves.y_test) == (None, None)
+    assert len(np.unique(np.concatenate([curves.X, curves.X_test]), axis=0)) == 30_000
+    assert curves.sha256[:16] == "cb20ffbff1d741ef"  # what was measured on them was measured on these bytes
+
+
 def test_mnist_is_a_folder_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_idx(tmp_path / "mnist", X=X)
     monkeypatch.setenv("PRETRAIN_DATA", str(tmp_path))
@@ -139,7 +149,7 @@ def test_real_faces() -> None:
 
 def test_unknown_name_gets_a_near_match() -> None:
     refuse("digit", "no such file or data set: 'digit'", "did you mean 'digits'?", "openml:NAME", ".npz")
-    refuse("no/such/file.npz", "no such file or data set: 'no/such/file.npz'", "give digits, mnist")
+    refuse("no/such/file.npz", "no such file or data set: 'no/such/file.npz'", "give digits, curves, mnist")
     refuse("", "no such file or data set: ''")
     refuse("x" * 5000, "cannot be read")
 
@@ -156,7 +166,7 @@ def test_unknown_kind_of_file(tmp_path: Path) -> None:
 
 def test_every_form_is_listed() -> None:
     names = " ".join(form.name for form in list_datasets())
-    for form in ("digits", "mnist", "openml:", "IDX", "images", ".npz", ".h5", ".csv"):
+    for form in ("digits", "curves", "mnist", "openml:", "IDX", "images", ".npz", ".h5", ".csv"):
         assert form in names
     assert all(form.description for form in list_datasets())
 

@@ -5,6 +5,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from pretrain import (
     DBNClassifier,
     DBNRegressor,
+    DeepAutoencoder,
     RBMTransformer,
     ScratchClassifier,
     ScratchRegressor,
@@ -25,6 +26,7 @@ ESTIMATORS = [
     RBMTransformer(n_components=7, n_iter=5),
     StackTransformer(hidden_layer_sizes=(11, 7), n_iter=5),
     StackTransformer(hidden_layer_sizes=(11, 7), n_iter=5, kind="autoencoder"),
+    *(DeepAutoencoder((11, 7), kind=kind, pretrain_epochs=3, max_iter=5) for kind in ("rbm", "autoencoder")),
     DBNClassifier(**SMALL),
     DBNRegressor(**SMALL),
     SDAEClassifier(**SMALL),

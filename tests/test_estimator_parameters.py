@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import re
 from contextlib import redirect_stdout
 
@@ -26,7 +27,10 @@ PRETRAINED = {**SUPERVISED, "pretrain_epochs": 2, "pretrain_batch_size": 17}
 BASE = {
     "RBMTransformer": {"n_components": 5, "n_iter": 2, "batch_size": 17, "random_state": 0},
     "StackTransformer": {**SHAPE, "n_iter": 2, "batch_size": 17},
-    **{name: PRETRAINED for name in ("DBNClassifier", "DBNRegressor", "SDAEClassifier", "SDAERegressor")},
+    **{
+        name: PRETRAINED
+        for name in ("DBNClassifier", "DBNRegressor", "DeepAutoencoder", "SDAEClassifier", "SDAERegressor")
+    },
     **{name: SUPERVISED for name in ("ScratchClassifier", "ScratchRegressor")},
 }
 
@@ -53,6 +57,8 @@ EFFECTS = {
     "n_gibbs_steps": (2, {}),
     "corruption": ("gaussian", {}),
     "corruption_level": (0.5, {}),
+    "emphasis": (1.0, {}),
+    "contraction": (0.5, {}),
     "tied": (False, {}),
     "activation": ("tanh", {}),
     "kind": ("sigmoid", {}),
@@ -63,6 +69,7 @@ EFFECTS = {
     "pretrain_weight_decay": (0.1, {}),
     "pretrain_solver": ("sgd", {}),
     "head_epochs": (1, {}),
+    "reconstruction_loss": ("squared_error", {}),
     "solver": ("rmsprop", {}),
     "learning_rate_init": (0.1, {}),
     "learning_rate": (0.01, {}),
@@ -91,6 +98,7 @@ OWN_EFFECTS = {
     ("RBMTransformer", "momentum"): (0.6, {"n_iter": 6}),
     ("RBMTransformer", "schedule"): ("linear", {}),
     ("StackTransformer", "kind"): ("autoencoder", {}),
+    ("DeepAutoencoder", "kind"): ("autoencoder", {}),
 }
 
 # Parameter -> values that are refused.
@@ -114,6 +122,8 @@ ILLEGAL = {
     "n_gibbs_steps": (0, 1.5),
     "corruption": ("salt", None),
     "corruption_level": (-0.1, 1.0, "much"),
+    "emphasis": (-0.1, 1.1, None),
+    "contraction": (-1, None),
     "tied": ("yes", 1),
     "activation": ("sine",),
     "kind": ("transformer", None),
@@ -124,6 +134,7 @@ ILLEGAL = {
     "pretrain_weight_decay": (-1e-3, None),
     "pretrain_solver": ("newton",),
     "head_epochs": (-1, 0.5),
+    "reconstruction_loss": ("absolute", None),
     "solver": ("newton", None),
     "learning_rate_init": (0, -1, np.inf),
     "learning_rate": (0, "fast"),
@@ -220,8 +231,16 @@ def test_an_illegal_value_is_refused_by_the_parameters_name(name, parameter):
             fit(name, **{parameter: value})
 
 
-@pytest.mark.parametrize("name", ["DBNClassifier", "SDAERegressor"])
-@pytest.mark.parametrize("parameter", ["dropout", "input_dropout", "validation_fraction", "solver", "max_iter"])
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [
+        *itertools.product(
+            ("DBNClassifier", "SDAERegressor"),
+            ("dropout", "input_dropout", "validation_fraction", "solver", "max_iter"),
+        ),
+        *itertools.product(["DeepAutoencoder"], ("reconstruction_loss", "solver", "schedule", "max_iter", "alpha")),
+    ],
+)
 def test_illegal_values_are_refused_before_anything_is_trained(name, parameter):
     estimator = getattr(pretrain.estimators, name)(**{**BASE[name], parameter: -1})
     with pytest.raises(SettingsError, match=parameter):

@@ -474,6 +474,9 @@ class TestScaling:
             ("RBMTransformer", BYTES.astype(int), {}, "minmax"),
             ("DBNRegressor", rows(), {"visible_units": "gaussian"}, "standard"),
             ("RBMTransformer", BYTES, {"visible_units": "gaussian"}, "standard"),
+            ("DeepAutoencoder", BYTES, {}, "range"),
+            ("DeepAutoencoder", 3 * rows() - 1, {"kind": "autoencoder"}, "minmax"),
+            ("DeepAutoencoder", BYTES, {"visible_units": "gaussian"}, "standard"),
             ("DBNClassifier", 3 * rows(), {"scaling": "minmax"}, "minmax"),
             ("ScratchClassifier", rows(), {"scaling": "standard"}, "standard"),
             ("SDAEClassifier", 3 * rows(), {"scaling": "none"}, "none"),
@@ -486,7 +489,9 @@ class TestScaling:
         if expected == "range":
             assert (scaling.offset.tolist(), scaling.scale.tolist()) == ([0.0], [255.0])
 
-    @pytest.mark.parametrize("name", ["DBNClassifier", "SDAERegressor", "StackTransformer", "ScratchClassifier"])
+    @pytest.mark.parametrize(
+        "name", ["DBNClassifier", "DeepAutoencoder", "SDAERegressor", "StackTransformer", "ScratchClassifier"]
+    )
     def test_bytes_are_divided_by_255_in_training_and_afterwards(self, name):
         y = targets(name, rows())
         pixels, shares = make(name).fit(self.BYTES, y), make(name).fit(self.BYTES / np.float32(255), y)
@@ -494,7 +499,9 @@ class TestScaling:
         for method, expected in answers(shares, self.BYTES / np.float32(255)).items():
             np.testing.assert_array_equal(getattr(pixels, method)(self.BYTES), expected)
 
-    @pytest.mark.parametrize("name", ["DBNClassifier", "DBNRegressor", "RBMTransformer", "StackTransformer"])
+    @pytest.mark.parametrize(
+        "name", ["DBNClassifier", "DBNRegressor", "DeepAutoencoder", "RBMTransformer", "StackTransformer"]
+    )
     def test_bernoulli_units_on_unscaled_data_warn(self, name):
         X = 3 * rows()
         with pytest.warns(DataRangeWarning, match=r"values from 0 to 1, the data go from .* to .*\. Scale the data"):

@@ -61,6 +61,17 @@ UNUSUAL = [
     ),
     RBMSettings(hidden_units="gaussian", centered=False, binarize=True, training=TrainingSettings(learning_rate=0.1)),
     AutoencoderSettings("gaussian", 1.5, tied=False, activation="relu", reconstruction_loss="squared_error"),
+    AutoencoderSettings(
+        "swap",
+        0.5,
+        emphasis=1.0,
+        activation="tanh",
+        sparsity_target=0.1,
+        sparsity_cost=0.5,
+        contraction=0.2,
+        contraction_higher_order=0.3,
+        contraction_noise=0.4,
+    ),
     FinetuneSettings(
         head_epochs=2, layer_learning_rates=(0.1, 0.5, 1.0), frozen_layers=(0, 1), training=TrainingSettings(l1=0.1)
     ),
@@ -208,7 +219,13 @@ ILLEGAL = [
     *((RBMSettings, "missing", value, "must be one of error, gibbs") for value in ("mean", None)),
     *((RBMSettings, "initial_visible_bias", value, "must be one of zero, data") for value in ("mean", None)),
     (RBMSettings, "weight_scale", -1, NUMBER.format(">= 0")),
-    (AutoencoderSettings, "corruption", "salt", "must be one of none, masking, gaussian"),
+    (AutoencoderSettings, "corruption", "salt", "must be one of none, masking, gaussian, salt_and_pepper, swap"),
+    *((AutoencoderSettings, "emphasis", value, NUMBER.format(">= 0 and <= 1")) for value in (-0.1, 1.1, None)),
+    *((AutoencoderSettings, "sparsity_target", value, NUMBER.format("> 0 and < 1")) for value in (0, 1, "0.1")),
+    *((AutoencoderSettings, "sparsity_cost", value, NUMBER.format(">= 0")) for value in (-1, None)),
+    *((AutoencoderSettings, "contraction", value, NUMBER.format(">= 0")) for value in (-1, None, float("inf"))),
+    *((AutoencoderSettings, "contraction_higher_order", value, NUMBER.format(">= 0")) for value in (-1, None)),
+    *((AutoencoderSettings, "contraction_noise", value, NUMBER.format("> 0")) for value in (0, -1, None)),
     *((AutoencoderSettings, "corruption_level", value, NUMBER.format(">= 0 and < 1")) for value in (-0.1, 1)),
     (AutoencoderSettings, "tied", "no", "must be True or False"),
     (AutoencoderSettings, "activation", "swish", "must be one of sigmoid, tanh, "),
@@ -255,6 +272,27 @@ def test_settings_that_contradict_each_other(options, message):
         RBMSettings(**{name: options[name]})
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"emphasis": 0.5, "corruption": "gaussian"},
+            "emphasis of AutoencoderSettings is for noise that",
+        ),
+        ({"emphasis": 0.5, "corruption": "none"}, "emphasis of .* got corruption 'none', corruption_level 0.25"),
+        ({"emphasis": 0.5, "corruption_level": 0}, "emphasis of .* got corruption 'masking', corruption_level 0"),
+        ({"sparsity_target": 0.1, "activation": "relu"}, "sparsity_target of .* sigmoid, tanh, .* got 'relu'"),
+        ({"sparsity_target": 0.1, "activation": "softplus"}, "sparsity_target of AutoencoderSettings is for the"),
+        ({"contraction_higher_order": 0.1, "activation": "identity"}, "contraction_higher_order of .*'identity'"),
+    ],
+)
+def test_settings_of_an_autoencoder_that_contradict_each_other(options, message):
+    with pytest.raises(SettingsError, match=message):
+        AutoencoderSettings(**options)
+    for name in options:  # each alone is legal
+        AutoencoderSettings(**{name: options[name]})
+
+
 @pytest.mark.parametrize("cls", [AutoencoderSettings, FinetuneSettings])
 def test_the_rate_is_left_to_the_units_of_rbms_alone(cls):
     training = TrainingSettings(learning_rate="auto")
@@ -265,6 +303,9 @@ def test_the_rate_is_left_to_the_units_of_rbms_alone(cls):
 
 def test_a_legal_corruption_level_depends_on_the_noise():
     assert AutoencoderSettings(corruption="gaussian", corruption_level=1.5).corruption_level == 1.5
+    for share in ("masking", "salt_and_pepper", "swap"):
+        with pytest.raises(SettingsError, match=r"corruption_level of AutoencoderSettings must be .* < 1; got 1.5"):
+            AutoencoderSettings(corruption=share, corruption_level=1.5)
 
 
 @pytest.mark.parametrize("options", [{"optimizer": name} for name in OPTIMIZERS[1:]] + [{"momentum": 0}], ids=str)

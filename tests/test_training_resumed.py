@@ -16,9 +16,10 @@ from pretrain.training import TrainingRun
 from pretrain.training_settings import OPTIMIZERS, SCHEDULES
 
 
-def autoencoder_run(seed, *, validation=None, progress_seconds=None, **training):
+def autoencoder_run(seed, *, validation=None, progress_seconds=None, options=None, **training):
     settings = AutoencoderSettings(
-        corruption="none", training=TrainingSettings(epochs=4, batch_size=7, learning_rate=0.05, **training)
+        **(options or {"corruption": "none"}),
+        training=TrainingSettings(epochs=4, batch_size=7, learning_rate=0.05, **training),
     )
     layer = Autoencoder(5, 3, generator=torch.Generator().manual_seed(seed))
     X = torch.rand(N_ROWS, 5, generator=torch.Generator().manual_seed(99))
@@ -55,6 +56,29 @@ def test_interrupted_and_resumed_equals_uninterrupted(training, stop_after, seed
         pass
     state = copy.deepcopy(first.state_dict())
     resumed = autoencoder_run(seed + 17, **training)  # other weights, another order: all of it is in the state
+    resumed.load_state_dict(state)
+    list(resumed)
+    assert same(weights_of(whole), weights_of(resumed))
+    assert without_times(whole.history) == without_times(resumed.history)
+
+
+NOISES = [
+    *({"corruption": name} for name in ("masking", "gaussian", "salt_and_pepper", "swap")),
+    {"corruption": "none", "contraction_higher_order": 1.0, "sparsity_target": 0.1},
+    {"corruption": "salt_and_pepper", "emphasis": 1.0, "contraction": 0.1, "contraction_higher_order": 1.0},
+]
+
+
+@pytest.mark.parametrize("options", NOISES, ids=str)
+@pytest.mark.parametrize("stop_after", [2, 4, 7])
+def test_autoencoders_continue_with_the_noise_that_was_due(options, stop_after, seed):
+    whole = autoencoder_run(seed, options=options)
+    list(whole)
+    first = autoencoder_run(seed, progress_seconds=0.0, options=options)
+    for _ in itertools.islice(first, stop_after):
+        pass
+    state = copy.deepcopy(first.state_dict())
+    resumed = autoencoder_run(seed + 17, options=options)
     resumed.load_state_dict(state)
     list(resumed)
     assert same(weights_of(whole), weights_of(resumed))

@@ -11,10 +11,13 @@ from pipelines.data import Dataset, load_dataset
 from pipelines.evaluation import evaluate as evaluate_model
 from pipelines.evaluation import network_or_stack, on_device, task_of_model
 from pipelines.likelihood import measure_likelihood
+from pipelines.pca import linear_code_errors
 from pipelines.preparation import PreparedData, prepare_as_before, require_features, same_data
 from pipelines.split import make_split, remake_split
-from pretrain.exceptions import DataError
+from pretrain.exceptions import DataError, SettingsError
 from pretrain.scaling import Scaling
+
+LINEAR_CODES = ("pca_test_error", "logistic_pca_test_error")
 
 
 @click.command(epilog="Example: pretrain evaluate net.h5 digits --json")
@@ -22,6 +25,7 @@ from pretrain.scaling import Scaling
 @click.argument("data")
 @click.option("--target", help="Name of the label column of a csv file.")
 @click.option("--rows", type=click.Choice(("test", "all")), default="test", show_default=True, help="Rows of DATA.")
+@click.option("--baselines", is_flag=True, help="Of an autoencoder: linear codes of the same size beside it.")
 @click.option("--likelihood", is_flag=True, help="Of a stack of one RBM: the log-likelihood, by AIS.")
 @click.option("--ais-runs", type=click.IntRange(min=2), default=100, show_default=True, help="Annealing runs.")
 @click.option(
@@ -33,6 +37,7 @@ def evaluate(
     data: str,
     target: str | None,
     rows: str,
+    baselines: bool,
     likelihood: bool,
     ais_runs: int,
     ais_temperatures: int,
@@ -53,6 +58,13 @@ def evaluate(
     result = {**evaluate_model(on_device(model, device), X, y), "rows": rows}
     line = f"test error {result['test_error']:.4g} ({result['unit']}) on {result['n_test']} rows"
     lines = [f"{line}, {result['seconds']:.2f} s"]
+    if baselines:
+        result |= _linear_codes(model, data, record, target, seed)
+        lines += [
+            f"{name.removesuffix('_test_error')} of as many units {result[name]:.4g}"
+            for name in LINEAR_CODES
+            if name in result
+        ]
     if likelihood:
         prepared = prepare_as_before(data, record, network_or_stack(model).scaling, target=target)
         result |= measure_likelihood(
@@ -66,6 +78,16 @@ def evaluate(
         )
         lines += _likelihood_lines(result)
     report_result(result, lines, as_json)
+
+
+def _linear_codes(model: Any, data: str, record: dict[str, Any], target: str | None, seed: int) -> dict[str, float]:
+    module = network_or_stack(model)
+    if task_of_model(model) != "reconstruction":
+        raise SettingsError("--baselines is for models that reconstruct their input: a stack or an autoencoder.")
+    prepared = prepare_as_before(data, record, module.scaling, target=target)
+    test = prepared.scaling.apply(prepared.raw_test_rows())
+    errors = linear_code_errors(prepared.train_rows(), test, module.n_hidden, seed=seed)
+    return {f"{name}_test_error": error for name, error in errors.items()}
 
 
 def _likelihood_lines(result: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from pipelines.commands.autoencoder import autoencoder
 from pipelines.commands.compare import compare
 from pipelines.commands.evaluate import evaluate
 from pipelines.commands.finetune import finetune
@@ -18,7 +19,7 @@ from pipelines.commands.stack import stack
 from pipelines.recipe import Recipe, read_recipe
 from pretrain.exceptions import SettingsError
 
-STEPS = {"stack": stack, "finetune": finetune, "evaluate": evaluate, "compare": compare}
+STEPS = {"stack": stack, "finetune": finetune, "autoencoder": autoencoder, "evaluate": evaluate, "compare": compare}
 
 
 @click.command(epilog="Example: pretrain run demo --output runs/demo")
@@ -47,11 +48,14 @@ def run(
         _open_folder(folder, overwrite)
     started = time.perf_counter()
     result: dict[str, Any] = {}
-    for arguments in steps:
+    controls: dict[str, dict[str, Any]] = {}
+    for arguments, control in zip(steps, chosen.controls, strict=True):
         if compares and overwrite:
             arguments.append("--overwrite")
         click.echo(f"pretrain {shlex.join(arguments)}", err=True)
-        result.update(_step(arguments, as_json))
+        (result if control is None else controls.setdefault(control, {})).update(_step(arguments, as_json))
+    if controls:
+        result["controls"] = controls
     published = chosen if data in (None, chosen.data) else dataclasses.replace(chosen, paper=None)
     _report(published, {**result, "seconds": time.perf_counter() - started}, as_json)
 
@@ -91,3 +95,6 @@ def _report(recipe: Recipe, result: dict[str, Any], as_json: bool) -> None:
             f"{measure.replace('_', ' ')}: reached {result[measure]:.4g}, published {recipe.paper[measure]} "
             f"({recipe.paper['source']}), {result['seconds']:.1f} s"
         )
+    for control, figures in result.get("controls", {}).items():
+        if measure in figures:
+            click.echo(f"  control, {control}: {figures[measure]:.4g}")

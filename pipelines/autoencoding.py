@@ -1,0 +1,131 @@
+"""The `autoencoder` run: data in, a deep autoencoder out, pretrained or from random weights."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import checkpoints
+from pipelines.preparation import PreparedData
+from pipelines.pretraining import pretrain_stack
+from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
+from pipelines.provenance import origin
+from pretrain import Finetuning, unroll
+from pretrain.baselines import AUTOENCODER_BASELINES, scratch_autoencoder
+from pretrain.device import resolve_device
+from pretrain.network import Network
+from pretrain.random_streams import RandomStreams
+from pretrain.scaling import in_unit_interval
+from pretrain.settings import LAYER_SETTINGS, FinetuneSettings, LayerSettings, to_dict
+from pretrain.training import Record
+
+STARTS = ("pretrained", *AUTOENCODER_BASELINES)
+
+
+def code_settings(kind: str, n_layers: int, pretrain_epochs: Any, visible_units: str | None) -> list[LayerSettings]:
+    """Settings of the layers of an encoder: the defaults of their kind, and a linear code.
+
+    Parameters
+    ----------
+    kind : {"rbm", "autoencoder"}
+    n_layers : int
+    pretrain_epochs : int or "auto"
+    visible_units : str or None
+        Of the first layer, for RBMs; None is the default.
+    """
+    base = LAYER_SETTINGS[kind]()
+    training = dataclasses.replace(base.training, epochs=pretrain_epochs)
+    layers: list[LayerSettings] = [dataclasses.replace(base, training=training) for _ in range(n_layers)]
+    if kind == "rbm" and visible_units is not None:
+        layers[0] = dataclasses.replace(layers[0], visible_units=visible_units)  # type: ignore[arg-type]
+    linear = {"hidden_units": "gaussian"} if kind == "rbm" else {"activation": "identity"}
+    layers[-1] = dataclasses.replace(layers[-1], **linear)  # type: ignore[arg-type]
+    return layers
+
+
+def run_autoencoder(
+    prepared: PreparedData,
+    layers: Sequence[int],
+    settings: FinetuneSettings,
+    *,
+    start: str,
+    pretraining: Sequence[LayerSettings],
+    output: str,
+    overwrite: bool,
+    seed: int,
+    device: str,
+    command: str,
+) -> dict[str, Any]:
+    """Pretrain (or draw weights), fine-tune, save, and return what the command reports.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        Units of the encoder's layers, the code last.
+    start : str
+        "pretrained", or a name in `AUTOENCODER_BASELINES` for random weights.
+    pretraining : sequence of settings
+        One a layer, for "pretrained".
+    """
+    started = time.perf_counter()
+    with TrainingProgress() as progress:
+        network, history = _initial(prepared, layers, start, pretraining, seed, device, progress)
+        pretrain_seconds = time.perf_counter() - started
+        validation = prepared.validation_rows()
+        run = Finetuning(
+            network,
+            prepared.train_rows(),
+            None,
+            settings,
+            seed=seed,
+            device=device,
+            validation=(validation, None) if len(validation) else None,
+            progress_seconds=PROGRESS_SECONDS,
+        )
+        history += progress.follow(run)
+    seconds = time.perf_counter() - started
+    provenance = {
+        **origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)),
+        "data": prepared.describe(),
+        "split": prepared.split.to_dict(),
+        "settings": {
+            "start": start,
+            "hidden_layer_sizes": list(layers),
+            "layers": [to_dict(layer) for layer in pretraining] if start == "pretrained" else [],
+            "finetune": to_dict(settings),
+        },
+    }
+    checkpoints.save(network.cpu(), output, overwrite=overwrite, history=history, provenance=provenance)
+    return {
+        "output": output,
+        "start": start,
+        "layers": [network.n_visible, *layers],
+        "n_train": len(prepared.split.train),
+        "n_parameters": network.n_parameters,
+        "loss": history[-1]["loss"] if history else None,
+        "pretrain_seconds": pretrain_seconds,
+        "seconds": seconds,
+    }
+
+
+def _initial(
+    prepared: PreparedData,
+    layers: Sequence[int],
+    start: str,
+    pretraining: Sequence[LayerSettings],
+    seed: int,
+    device: str,
+    progress: TrainingProgress,
+) -> tuple[Network, list[Record]]:
+    if start == "pretrained":
+        stack, history = pretrain_stack(prepared, layers, pretraining, seed=seed, device=device, progress=progress)
+        return unroll(stack, "autoencoder"), history
+    network = scratch_autoencoder(
+        start,
+        prepared.dataset.X.shape[1],
+        layers,
+        output_activation="sigmoid" if in_unit_interval(prepared.train_rows()) else "identity",
+        generator=RandomStreams(seed).generator("init"),
+    )
+    network.scaling = prepared.scaling
+    return network, []

@@ -1,0 +1,111 @@
+"""`pretrain autoencoder`: a deep autoencoder in one command."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.autoencoding import STARTS, code_settings, run_autoencoder
+from pipelines.commands.options import (
+    TRAINING_OPTIONS,
+    AutoOr,
+    CommaList,
+    command_line,
+    data_options,
+    output_option,
+    report_result,
+    require_free_output,
+    run_options,
+    settings_options,
+    training_settings,
+)
+from pipelines.preparation import prepare
+from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES
+from pretrain.settings import LAYER_SETTINGS, FinetuneSettings
+
+
+@click.command(epilog="Example: pretrain autoencoder mnist --layers 1000,500,250,30 -o ae.h5")
+@click.argument("data")
+@click.option("--layers", type=CommaList(click.INT), required=True, help="Units of the encoder, the code last.")
+@click.option("--kind", type=click.Choice(tuple(LAYER_SETTINGS)), default="rbm", show_default=True, help="Layers.")
+@click.option(
+    "--start",
+    type=click.Choice(STARTS),
+    default="pretrained",
+    show_default=True,
+    help="Weights before fine-tuning: pretrained, or random in a network of sigmoid, ... units.",
+)
+@click.option("--pretrain-epochs", type=AutoOr(click.INT), default="auto", show_default=True, help="Epochs a layer.")
+@click.option("--visible-units", help="rbm: units on the data, gaussian for standardised data.")
+@click.option(
+    "--reconstruction-loss",
+    type=click.Choice(RECONSTRUCTION_LOSSES),
+    default="auto",
+    show_default=True,
+    help="Of fine-tuning; auto: cross-entropy for data in [0, 1].",
+)
+@click.option("--validation-fraction", type=float, help="Share of validation rows; 0.1 with early stopping, else 0.")
+@output_option("the autoencoder (HDF5)")
+@settings_options(TRAINING_OPTIONS)
+@data_options
+@run_options
+def autoencoder(
+    data: str,
+    layers: tuple[int, ...],
+    kind: str,
+    start: str,
+    pretrain_epochs: Any,
+    visible_units: str | None,
+    reconstruction_loss: str,
+    validation_fraction: float | None,
+    output: Path,
+    overwrite: bool,
+    target: str | None,
+    scaling: str,
+    test_fraction: float,
+    split_seed: int,
+    seed: int,
+    device: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Pretrain an encoder on DATA, unroll it into encoder and decoder, and fine-tune both as one network.
+
+    The code layer is linear. Training options are those of fine-tuning; for layers with settings of their own run
+    `pretrain stack` and `pretrain finetune --into autoencoder`. `pretrain evaluate` prints the squared error of the
+    test rows.
+    """
+    base = FinetuneSettings(reconstruction_loss=reconstruction_loss)
+    settings = dataclasses.replace(base, training=training_settings(base.training, given))
+    if visible_units is not None and (start, kind) != ("pretrained", "rbm"):
+        raise click.UsageError("--visible-units is for pretrained layers of kind rbm.")
+    pretraining = code_settings(kind, len(layers), pretrain_epochs, visible_units)
+    require_free_output(output, overwrite)
+    if validation_fraction is None:
+        validation_fraction = 0.1 if settings.training.early_stopping else 0.0
+    prepared = prepare(
+        data,
+        target=target,
+        scaling=scaling,
+        seed=split_seed,
+        test_fraction=test_fraction,
+        validation_fraction=validation_fraction,
+        unit_interval=start == "pretrained" and kind == "rbm" and visible_units in (None, "bernoulli"),
+    )
+    result = run_autoencoder(
+        prepared,
+        layers,
+        settings,
+        start=start,
+        pretraining=pretraining,
+        output=str(output),
+        overwrite=overwrite,
+        seed=seed,
+        device=device,
+        command=command_line(),
+    )
+    sizes = "-".join(map(str, result["layers"]))
+    trained = "not trained" if result["loss"] is None else f"training loss {result['loss']:.4g}"
+    line = f"{output}: {sizes} autoencoder, {start}, {trained}, {result['seconds']:.1f} s"
+    report_result(result, [line], as_json)

@@ -1,0 +1,148 @@
+"""Deep belief nets as classifiers and regressors."""
+
+from typing import Any
+
+from pretrain.estimators.inputs import initial_momentum, training_settings
+from pretrain.estimators.pretrained import RBM_PARAMETERS, PretrainedEstimator
+from pretrain.estimators.supervised import NetworkClassifier, NetworkRegressor
+from pretrain.settings import LayerSettings, RBMSettings
+
+
+class DBNEstimator(PretrainedEstimator):
+    """A deep belief net [1]_: restricted Boltzmann machines stacked greedily, unrolled and fine-tuned.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=(256, 256)
+    visible_units : {"bernoulli", "gaussian"}, default="bernoulli"
+        Units on the data: for values in [0, 1], or for standardised real values.
+    n_gibbs_steps : int, default=1
+        The k of CD-k.
+    pretrain_epochs : int or "auto", default="auto"
+        Epochs a layer; "auto" is 10 on large data, more on small (see `pretrain.budget`).
+    pretrain_learning_rate : float, default=0.1
+        For Gaussian units about a tenth to a hundredth of the default.
+    pretrain_batch_size : int or "auto", default="auto"
+        "auto" is a fiftieth of the rows, between 10 and 100.
+    pretrain_momentum : float, default=0.9
+        0.5 in the first 5 epochs, then this.
+    pretrain_weight_decay : float, default=2e-4
+    head_epochs : int, default=0
+        Epochs in which the output layer learns alone, before `max_iter` epochs of fine-tuning.
+    solver : {"adam", "adamw", "sgd", "adagrad", "rmsprop", "lbfgs"}, default="adam"
+        torch's optimiser for fine-tuning.
+    learning_rate_init : float, default=1e-3
+    schedule : {"cosine", "constant", "step", "exponential", "inverse_time"}, default="cosine"
+        Course of the learning rate over `max_iter` epochs.
+    momentum : float, default=0.9
+        For "sgd" and "rmsprop".
+    max_iter : int or "auto", default="auto"
+        Epochs of fine-tuning; "auto" is 20 on large data, more on small (see `pretrain.budget`).
+    batch_size : int or "auto", default="auto"
+        "auto" is a fiftieth of the labelled rows, between 10 and 100.
+    alpha : float, default=0.0
+        L2 penalty on the weights in fine-tuning.
+    max_norm : float or None, default=None
+        Largest norm of the weights into one unit in fine-tuning.
+    dropout, input_dropout : float, default=0.0
+        Probability of dropping a hidden unit, an input, in fine-tuning.
+    early_stopping : bool, default=False
+        Hold out `validation_fraction` of the labelled rows, stop after `n_iter_no_change` epochs without an
+        improvement by `tol`, and keep the best weights.
+    validation_fraction : float, default=0.1
+    n_iter_no_change : int, default=10
+    tol : float, default=0.0
+    scaling : {"auto", "none", "minmax", "standard"}, default="auto"
+        Learned on the training rows and applied to every input; "auto" is what the visible units need.
+    warm_start : bool, default=False
+        Fine-tune the fitted network further instead of beginning anew.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+    verbose : bool, default=False
+        Print one line an epoch.
+    random_state : int, RandomState, Generator or None, default=None
+
+    References
+    ----------
+    .. [1] Hinton, G. E. & Salakhutdinov, R. R. (2006). Science 313, 504-507.
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (256, 256),
+        *,
+        visible_units: str = "bernoulli",
+        n_gibbs_steps: int = 1,
+        pretrain_epochs: Any = "auto",
+        pretrain_learning_rate: float = 0.1,
+        pretrain_batch_size: Any = "auto",
+        pretrain_momentum: float = 0.9,
+        pretrain_weight_decay: float = 2e-4,
+        head_epochs: int = 0,
+        solver: str = "adam",
+        learning_rate_init: float = 1e-3,
+        schedule: str = "cosine",
+        momentum: float = 0.9,
+        max_iter: Any = "auto",
+        batch_size: Any = "auto",
+        alpha: float = 0.0,
+        max_norm: float | None = None,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 0.0,
+        scaling: str = "auto",
+        warm_start: bool = False,
+        device: str = "auto",
+        precision: str = "auto",
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.visible_units = visible_units
+        self.n_gibbs_steps = n_gibbs_steps
+        self.pretrain_epochs = pretrain_epochs
+        self.pretrain_learning_rate = pretrain_learning_rate
+        self.pretrain_batch_size = pretrain_batch_size
+        self.pretrain_momentum = pretrain_momentum
+        self.pretrain_weight_decay = pretrain_weight_decay
+        self.head_epochs = head_epochs
+        self.solver = solver
+        self.learning_rate_init = learning_rate_init
+        self.schedule = schedule
+        self.momentum = momentum
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.alpha = alpha
+        self.max_norm = max_norm
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.scaling = scaling
+        self.warm_start = warm_start
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _layer_settings(self) -> LayerSettings:
+        return RBMSettings(
+            visible_units=self.visible_units,
+            n_gibbs_steps=self.n_gibbs_steps,
+            training=training_settings(
+                self, RBM_PARAMETERS, initial_momentum=initial_momentum(self.pretrain_momentum)
+            ),
+        )
+
+
+class DBNClassifier(DBNEstimator, NetworkClassifier):
+    __doc__ = DBNEstimator.__doc__
+
+
+class DBNRegressor(DBNEstimator, NetworkRegressor):
+    __doc__ = DBNEstimator.__doc__

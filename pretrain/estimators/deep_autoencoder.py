@@ -1,0 +1,237 @@
+"""The deep autoencoder of 2006 as a transformer: pretrained layer by layer, unrolled, fine-tuned."""
+
+import dataclasses
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from pretrain._validation import require_choice, require_sequence
+from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES
+from pretrain.estimators.inputs import (
+    check_rows,
+    choose_scaling,
+    like_input,
+    require_verbose,
+    seed_from,
+    training_settings,
+)
+from pretrain.exceptions import DataError
+from pretrain.finetuning import Finetuning
+from pretrain.greedy import GreedyPretraining
+from pretrain.network import Network, unroll
+from pretrain.settings import LAYER_SETTINGS, FinetuneSettings, LayerSettings, RBMSettings
+from pretrain.stack import map_rows
+from pretrain.training import Record
+
+PRETRAINING_PARAMETERS = {"epochs": "pretrain_epochs", "batch_size": "pretrain_batch_size", "precision": "precision"}
+FINETUNING_PARAMETERS = {
+    "optimizer": "solver",
+    "learning_rate": "learning_rate_init",
+    "schedule": "schedule",
+    "epochs": "max_iter",
+    "batch_size": "batch_size",
+    "weight_decay": "alpha",
+    "precision": "precision",
+}
+FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_")
+
+
+class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Deep autoencoder [1]_: a stack with a linear code, unrolled into encoder and decoder and fine-tuned.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=(256, 64, 16)
+        Units of the encoder's layers, the code last; the decoder mirrors them.
+    kind : {"rbm", "autoencoder"}, default="rbm"
+        Layers of the pretraining.
+    visible_units : str, default="bernoulli"
+        Of the first RBM; "gaussian" for real data, which are then standardised ("auto" scaling goes by it for
+        both kinds).
+    pretrain_epochs : int or "auto", default="auto"
+        Epochs a layer.
+    pretrain_batch_size : int or "auto", default="auto"
+    reconstruction_loss : {"auto", "cross_entropy", "squared_error"}, default="auto"
+        Of fine-tuning; "auto" is cross-entropy for data in [0, 1], else squared error.
+    solver : str, default="adam"
+        A torch optimiser by name, or "lbfgs" or "cg" (conjugate gradients, as in [1]_) with large batches.
+    learning_rate_init : float, default=1e-3
+    schedule : str, default="one_cycle"
+    max_iter : int or "auto", default="auto"
+        Epochs of fine-tuning.
+    batch_size : int or "auto", default="auto"
+    alpha : float, default=0.0
+        L2 penalty.
+    scaling : {"auto", "none", "minmax", "standard"}, default="auto"
+    device : {"auto", "cpu", "cuda"}, default="auto"
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+    verbose : bool, default=False
+    random_state : int, RandomState, Generator or None, default=None
+
+    Attributes
+    ----------
+    network_ : Network
+    report_ : list of dict
+        One record an epoch of pretraining and fine-tuning.
+    n_iter_ : int
+        Epochs of fine-tuning.
+    n_features_in_ : int
+
+    References
+    ----------
+    .. [1] Hinton, G. E. & Salakhutdinov, R. R. (2006). Reducing the dimensionality of data with neural networks.
+           Science 313, 504-507.
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (256, 64, 16),
+        *,
+        kind: str = "rbm",
+        visible_units: str = "bernoulli",
+        pretrain_epochs: Any = "auto",
+        pretrain_batch_size: Any = "auto",
+        reconstruction_loss: str = "auto",
+        solver: str = "adam",
+        learning_rate_init: float = 1e-3,
+        schedule: str = "one_cycle",
+        max_iter: Any = "auto",
+        batch_size: Any = "auto",
+        alpha: float = 0.0,
+        scaling: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.kind = kind
+        self.visible_units = visible_units
+        self.pretrain_epochs = pretrain_epochs
+        self.pretrain_batch_size = pretrain_batch_size
+        self.reconstruction_loss = reconstruction_loss
+        self.solver = solver
+        self.learning_rate_init = learning_rate_init
+        self.schedule = schedule
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.alpha = alpha
+        self.scaling = scaling
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Pretrain and fine-tune on the rows of X, (n_samples, n_features), dense or sparse; y is ignored."""
+        require_verbose(self)
+        require_sequence("DeepAutoencoder", "hidden_layer_sizes", self.hidden_layer_sizes)
+        layers, finetuning = self._layer_settings(), self._finetune_settings()
+        X = check_rows(self, X, reset=True, accept_sparse=True)
+        scaling = choose_scaling(self, X)
+        self.seed_ = seed_from(self.random_state)
+        rows = scaling.apply(X)
+        self.report_: list[Record] = []
+        pretraining = GreedyPretraining(
+            rows, self.hidden_layer_sizes, layers, seed=self.seed_, device=self.device, scaling=scaling
+        )
+        self._follow(pretraining)
+        network = unroll(pretraining.stack, "autoencoder")
+        run = Finetuning(network, rows, None, finetuning, seed=self.seed_, device=self.device)
+        self.n_iter_ = self._follow(run)
+        self.network_: Network = network
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Codes of rows: (n_samples, n_features) -> (n_samples, n_code)."""
+        check_is_fitted(self)
+        X = check_rows(self, X, accept_sparse=True)
+        return like_input(self.network_.transform(X), X)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Rows from codes: (n_samples, n_code) -> (n_samples, n_features), in the units of the data."""
+        check_is_fitted(self)
+        codes = np.asarray(X)
+        if codes.ndim != 2 or codes.shape[1] != self.network_.n_hidden:
+            raise DataError(f"inverse_transform takes codes of {self.network_.n_hidden} units; got {codes.shape}.")
+        network = self.network_
+        rows = map_rows(network.eval(), type(network).decode, codes, network.n_visible).numpy(force=True)
+        return network.scaling.undo(rows)
+
+    def reconstruction_error(self, X: Any) -> np.ndarray:
+        """Squared error of the scaled rows, summed over features: (n_samples, n_features) -> (n_samples,)."""
+        check_is_fitted(self)
+        X = check_rows(self, X, accept_sparse=True)
+        network = self.network_
+        scaled = network.scaling.apply(X, np.float64)
+        return map_rows(network.eval(), _squared_error, scaled, 1)[:, 0].numpy(force=True)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the mean of `reconstruction_error`: higher is better."""
+        return -float(self.reconstruction_error(X).mean())
+
+    def fitted_state(self) -> dict[str, Any]:
+        """What a file must hold besides the parameters: the model, plain attributes, the records."""
+        check_is_fitted(self)
+        attributes = {name: getattr(self, name) for name in FITTED_ATTRIBUTES if hasattr(self, name)}
+        return {"model": self.network_, "attributes": attributes, "history": list(self.report_)}
+
+    @classmethod
+    def from_fitted_state(cls, params: dict[str, Any], state: dict[str, Any]) -> Self:
+        """The fitted estimator that `get_params` and `fitted_state` describe."""
+        estimator = cls(**params)
+        estimator.network_, estimator.report_ = state["model"], list(state["history"])
+        for name, value in state["attributes"].items():
+            setattr(estimator, name, value)
+        return estimator
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.sparse = True
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.network_.n_hidden
+
+    def _follow(self, run: Any) -> int:
+        """Consume a run, keep its records, print them if asked to; how many there were."""
+        before = len(self.report_)
+        for record in run:
+            self.report_.append(record)
+            if self.verbose:
+                print(f"[DeepAutoencoder] {_line(record)}")  # noqa: T201 - asked for by verbose=True
+        return len(self.report_) - before
+
+    def _layer_settings(self) -> list[LayerSettings]:
+        require_choice("DeepAutoencoder", "kind", self.kind, LAYER_SETTINGS)
+        RBMSettings(visible_units=self.visible_units)  # an illegal value is one whatever the kind
+        base = LAYER_SETTINGS[self.kind]()
+        base = dataclasses.replace(base, training=training_settings(self, PRETRAINING_PARAMETERS, base.training))
+        layers = [base] * len(self.hidden_layer_sizes)
+        if self.kind == "rbm" and layers:
+            layers[0] = dataclasses.replace(layers[0], visible_units=self.visible_units)  # type: ignore[arg-type]
+        linear = {"hidden_units": "gaussian"} if self.kind == "rbm" else {"activation": "identity"}
+        return [*layers[:-1], *(dataclasses.replace(code, **linear) for code in layers[-1:])]  # type: ignore[arg-type]
+
+    def _finetune_settings(self) -> FinetuneSettings:
+        require_choice("DeepAutoencoder", "reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
+        training = training_settings(self, FINETUNING_PARAMETERS)
+        return FinetuneSettings(reconstruction_loss=self.reconstruction_loss, training=training)
+
+
+def _squared_error(network: Network, rows: Any) -> Any:
+    return (network.decode(network.encode(rows)) - rows).square().sum(dim=1, keepdim=True)
+
+
+def _line(record: Record) -> str:
+    where = "" if record["layer"] is None else f" layer {record['layer']}"
+    epoch = f"epoch {record['epoch']}/{record['n_epochs']}"
+    return f"{record['stage']}{where} {epoch}: loss {record['loss']:.4g}, {record['seconds']:.2f} s"
