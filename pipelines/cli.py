@@ -46,6 +46,11 @@ class _Group(click.Group):
             raise click.exceptions.Exit(INTERRUPTED) from None
         except PretrainError as error:
             raise _UserError(str(error)) from error
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "allocate" not in str(error) and "out of memory" not in str(error):
+                raise
+            message = "There is not enough memory for this. Take smaller layers, batches, or fewer chains or runs."
+            raise _UserError(message) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

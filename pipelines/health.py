@@ -13,9 +13,8 @@ from pipelines.layer_figures import LayerFigures, measure_layer
 from pipelines.linear_probe import probe, probe_gains, probed_rows, why_no_probe
 from pipelines.preparation import PreparedData
 from pipelines.weight_change import initial_weight
-from pretrain import Stack
+from pretrain import RBM, Stack
 from pretrain.greedy import require_rows
-from pretrain.rbm import RBM
 
 EXAMINED_ROWS = 2000  # drawn from the training rows, and as many held-out ones: shares are then exact to a per cent
 
@@ -81,7 +80,8 @@ def examine(
     chosen = _draw(prepared.split.train, rng)
     device = stack.layers[0].weight.device
     rows = _scaled(prepared, chosen, device)
-    require_rows(stack.layers[0], rows)
+    if isinstance(stack.layers[0], RBM):
+        require_rows(stack.layers[0].visible_units, rows)
     held_out = _scaled(prepared, _draw(prepared.split.validation, rng), device) if trained_on else rows[:0]
     notes = _notes(stack, prepared, trained_on, len(rows), len(held_out))
     figures, codes = _measured(stack, rows, held_out if len(held_out) else None, history, record or {})

@@ -84,6 +84,7 @@ def measure_likelihood(
         "binarized": binarize,
         "n_runs": n_runs,
         "n_temperatures": n_temperatures,
+        "n_burn_in": REVERSE_BURN_IN,
         "n_test": len(test),
         "likelihood_seconds": time.perf_counter() - started,
     }

@@ -7,6 +7,7 @@ References
 
 import torch
 
+from pretrain._validation import require_number
 from pretrain.exceptions import SettingsError
 from pretrain.random_streams import BernoulliSampler
 from pretrain.rbm import RBM
@@ -17,6 +18,7 @@ SCHEDULE = ((500, 0.5), (4_000, 0.9), (10_000, 1.0))
 
 def annealing_schedule(n_temperatures: int) -> list[float]:
     """Inverse temperatures from 0 to 1, spaced as by Salakhutdinov & Murray: ever closer towards 1."""
+    require_number("annealing", "n_temperatures", n_temperatures, at_least=3, integer=True)
     whole = sum(count for count, _ in SCHEDULE)
     betas, start = [], 0.0
     for count, end in SCHEDULE:
@@ -82,6 +84,8 @@ class AnnealingPath:
 def word_totals(rbm: RBM, total: int | None) -> torch.Tensor | None:
     """(1, 1) of the words of a document, for replicated softmax units; None for all others."""
     counts = rbm.visible_units.name == "replicated_softmax"
+    if counts and total is not None:
+        require_number("the partition function", "total", total, at_least=0, integer=True)
     if counts and total is None:
         raise SettingsError(
             "The partition function of replicated softmax units needs total, the words of a document."

@@ -26,11 +26,14 @@ from pretrain.missing_values import impute
 from pretrain.monitoring import MONITORED_ROWS, LayerMonitor
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
-from pretrain.settings import LayerSettings
+from pretrain.settings import LayerSettings, RBMSettings
 from pretrain.stack import LAYER_KINDS, Stack, encode_rows
 from pretrain.training import Record, TrainingRun
+from pretrain.unit_types import make_units
+from pretrain.units import Units
 
-CHUNK_ROWS = 512  # of dense rows at a time: sparse data may have many columns
+MOST_UNITS = 10**7  # of a layer: more are a mistyped number
+CHUNK_ENTRIES = 2**22  # of dense rows at a time: sparse data may have many columns
 
 
 class GreedyPretraining:
@@ -88,7 +91,7 @@ class GreedyPretraining:
     ) -> None:
         require_sequence("the stack", "hidden_layer_sizes", hidden_layer_sizes)
         for size in hidden_layer_sizes:
-            require_number("the stack", "hidden_layer_sizes", size, at_least=1, integer=True)
+            require_number("the stack", "hidden_layer_sizes", size, at_least=1, at_most=MOST_UNITS, integer=True)
         self.sizes = [int(size) for size in hidden_layer_sizes]
         if not self.sizes:
             raise SettingsError("hidden_layer_sizes must name at least one layer; got none.")
@@ -140,6 +143,8 @@ class GreedyPretraining:
             self._inputs = self._encoded(below, self._inputs)
             self._validation = None if self._validation is None else self._encoded(below, self._validation)
         settings = self.settings[k]
+        if below is None and isinstance(settings, RBMSettings):
+            require_rows(make_units(settings.visible_units, self._inputs.shape[1]), self._inputs)
         layer = LAYER_KINDS[settings.kind].from_settings(
             self._inputs.shape[1],
             self.sizes[k],
@@ -149,15 +154,14 @@ class GreedyPretraining:
             data_mean=self._data_mean(settings),
             generator=self.streams.generator("init", layer=k),
         )
-        if below is None:
-            require_rows(layer, self._inputs)
         self.layers.append(layer.to(self.device))
         self.run = self._layer_run(k)
 
     def _encoded(self, below: Any, X: Any) -> torch.Tensor:
         if self._missing and len(self.layers) == 1:
             generator = self.streams.generator("missing", device=self.device)
-            X = impute(below, as_dense_tensor(X).to(self.device), generator=generator)
+            chunks = [impute(below, rows.to(self.device), generator=generator) for rows in row_chunks(X)]
+            X = torch.cat(chunks)
         return encode_rows(below, X)
 
     def _data_mean(self, settings: LayerSettings) -> torch.Tensor | None:
@@ -247,7 +251,9 @@ def column_range(X: Any, *, missing: bool = False) -> tuple[np.ndarray, np.ndarr
 
 
 def column_mean(X: Any) -> np.ndarray:
-    """Mean of each column, float64 of shape (n_features,); NaN counts as missing."""
+    """Mean of each column, float64 of shape (n_features,); NaN counts as missing in dense rows."""
+    if sparse.issparse(X):
+        return np.asarray(X.astype(np.float64).mean(axis=0)).ravel()
     total: Any = 0.0
     known: Any = 0
     for rows in row_chunks(X):
@@ -256,10 +262,9 @@ def column_mean(X: Any) -> np.ndarray:
     return (total / known).numpy(force=True)
 
 
-def require_rows(layer: Any, X: Any) -> None:
-    """Raise DataError unless the rows are such as the visible units can stand for: counts, one-hot columns."""
-    units = getattr(layer, "visible_units", None)
-    if units is None or not {"softmax", "replicated_softmax"} & set(group_names(units.name)):
+def require_rows(units: Units, X: Any) -> None:
+    """Raise DataError unless the rows are such as visible units can stand for: counts, one-hot columns."""
+    if not {"softmax", "replicated_softmax"} & set(group_names(units.name)):
         return  # all other types take any value, some with a DataRangeWarning
     for rows in row_chunks(X):
         problem = units.row_problem(rows)
@@ -268,7 +273,8 @@ def require_rows(layer: Any, X: Any) -> None:
 
 
 def row_chunks(X: Any) -> Iterator[torch.Tensor]:
-    """The rows of X as dense float32 tensors, some hundreds at a time."""
+    """The rows of X as dense float32 tensors, 16 MB at a time."""
     X = X.tocsr() if sparse.issparse(X) else X
-    for start in range(0, X.shape[0], CHUNK_ROWS):
-        yield as_dense_tensor(X[start : start + CHUNK_ROWS])
+    n_rows = max(1, CHUNK_ENTRIES // X.shape[1])
+    for start in range(0, X.shape[0], n_rows):
+        yield as_dense_tensor(X[start : start + n_rows])

@@ -17,8 +17,9 @@ import math
 
 import torch
 
+from pretrain._validation import require_number
 from pretrain.annealing import AnnealingPath, annealing_schedule, word_totals
-from pretrain.exceptions import SettingsError
+from pretrain.exceptions import DataError, SettingsError
 from pretrain.rbm import RBM
 from pretrain.unit_states import count_states, sites, states_in_chunks
 
@@ -127,6 +128,7 @@ def ais_log_partition(
     total : int or None
         As in `exact_log_partition`.
     """
+    require_number("ais_log_partition", "n_runs", n_runs, at_least=1, integer=True)
     path = AnnealingPath(rbm, base_mean, total, generator)
     betas = annealing_schedule(n_temperatures)
     v = path.base_samples(n_runs)
@@ -164,7 +166,11 @@ def reverse_ais_log_partition(
     generator, base_mean, n_temperatures
         As in `ais_log_partition`.
     """
+    require_number("reverse_ais_log_partition", "n_burn_in", n_burn_in, at_least=0, integer=True)
+    _require_rows("start", start, rbm)
     totals = rbm.visible_units.row_totals(start)
+    if totals is not None and bool((totals != totals[0]).any()):
+        raise DataError("start must be documents of one length, whose partition function is asked for.")
     total = None if totals is None else int(totals[0])
     path = AnnealingPath(rbm, base_mean, total, generator)
     v = start.to(rbm.weight.dtype, copy=True)  # the steps write into it
@@ -187,7 +193,8 @@ def log_likelihood(rbm: RBM, rows: torch.Tensor, log_partition: LogPartition) ->
     For Gaussian units it is the logarithm of a density. For replicated softmax units all rows need the `total` of
     the partition function.
     """
-    values = -rbm.free_energy(rows).double() - log_partition.value
+    _require_rows("rows", rows, rbm)
+    values = -rbm.free_energy(rows.to(rbm.weight.dtype)).double() - log_partition.value
     spread = float(values.std()) if len(values) > 1 else 0.0
     error = math.sqrt(spread**2 / len(values) + log_partition.standard_error**2)
     return LogLikelihood(float(values.mean()), error, spread)
@@ -217,6 +224,10 @@ def pseudo_log_likelihood(
     SettingsError
         For visible units whose states cannot be counted, and for replicated softmax units.
     """
+    _require_rows("rows", rows, rbm)
+    if n_sites is not None:
+        require_number("pseudo_log_likelihood", "n_sites", n_sites, at_least=1, integer=True)
+    rows = rows.to(rbm.weight.dtype)
     every = sites(rbm.visible_units)
     chosen = every
     if n_sites is not None and n_sites < len(every):
@@ -240,7 +251,17 @@ def _estimate(offset: float, log_weights: torch.Tensor, method: str) -> LogParti
     relative = (log_weights - log_weights.max()).exp()
     value = offset + float(log_weights.logsumexp(dim=0)) - math.log(n)
     error = float(relative.std() / relative.mean()) / math.sqrt(n) if n > 1 else 0.0
+    if not math.isfinite(value):
+        raise SettingsError(
+            "The annealing weights are not finite: this energy has no partition function, as of Gaussian units on "
+            "both sides with large weights."
+        )
     return LogPartition(value, error, method, n)
+
+
+def _require_rows(name: str, rows: torch.Tensor, rbm: RBM) -> None:
+    if rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] != rbm.n_visible:
+        raise DataError(f"{name} must have shape (n, {rbm.n_visible}) with rows; got {tuple(rows.shape)}.")
 
 
 def _log_weight_of_hidden(rbm: RBM, h: torch.Tensor, totals: torch.Tensor | None) -> torch.Tensor:

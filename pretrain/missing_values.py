@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pretrain._validation import require_number
 from pretrain.conditionals import Conditionals
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def impute(
         Gibbs steps with the known entries clamped, and how many of the last are averaged; with `average` 0 the
         entries are draws from p(missing | known).
     """
+    require_number("impute", "n_gibbs_steps", n_gibbs_steps, at_least=1, integer=True)
+    require_number("impute", "average", average, at_least=0, integer=True)
     conditionals = Conditionals(rbm, generator=generator, dtype=rows.dtype)
     conditionals.load()
     rows = rows.clone(memory_format=torch.contiguous_format)  # the layout decides the last bits of a product

@@ -151,6 +151,8 @@ class RBM(nn.Module):
         Gaussian hidden units ([2]_) and for counts of words. With persistent chains a tenth of these: chains must
         follow the weights.
         """
+        if "gaussian" in self.visible_units.name and "noisy_relu" in self.hidden_units.name:
+            return 0.001  # nothing bounds either side
         visible = [VISIBLE_RATES.get(name, 0.1) for name in group_names(self.visible_units.name)]
         hidden = [HIDDEN_RATES.get(name, 0.1) for name in group_names(self.hidden_units.name)]
         persistent = settings.gradient_estimator in PERSISTENT_ESTIMATORS

@@ -58,7 +58,9 @@ class RBMSettings:
     sparsity_decay : float
         What an update leaves of the running mean activation; 0: the mean of the batch.
     hidden_dropout : float
-        Probability with which a hidden unit is left out of an update, drawn for every row.
+        Probability with which a hidden unit is left out of an update, drawn for every row. The weights stay those of
+        the thinned model, as in the paper: with all units on, reconstructions are too large and likelihoods are not
+        what was trained; codes and fine-tuning are what it is for.
     missing : {"error", "gibbs"}
         What NaN entries of the data mean: a mistake, or values to be drawn by Gibbs sampling with the known entries
         clamped, anew every time a row is seen.

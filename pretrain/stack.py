@@ -137,6 +137,11 @@ class Stack(nn.Module):
         if len(X.shape) != 2 or X.shape[1] != self.n_visible:
             raise DataError(f"The stack takes rows of {self.n_visible} features; got shape {tuple(X.shape)}.")
         X = X.numpy(force=True) if isinstance(X, torch.Tensor) else X
+        values = X.tocsr().data if sparse.issparse(X) else X
+        if np.issubdtype(values.dtype, np.floating) and np.isnan(values).any():
+            raise DataError(
+                "The rows hold NaN. Fill them first, for a stack on an RBM with pretrain.missing_values.impute."
+            )
         return encode_rows(self, self.scaling.apply(X, inference_dtype(X))).numpy(force=True)
 
     def inverse_transform(self, H: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from pretrain.optimization import make_optimizer, make_scheduler, momentum_at, s
 from pretrain.settings import TrainingSettings
 from pretrain.training_settings import LINE_SEARCHES
 
+LARGEST_WEIGHT = 1e6  # beyond it nothing is learned any more
 Record = dict[str, Any]
 Validation = Callable[[], dict[str, float]]
 
@@ -212,14 +213,14 @@ class TrainingRun:
 
     def _require_finite(self, loss: float) -> None:
         weights = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if math.isfinite(loss) and all(bool(torch.isfinite(p).all()) for p in weights):
+        if math.isfinite(loss) and all(bool((p.detach().abs() <= LARGEST_WEIGHT).all()) for p in weights):
             return
         where = "the network" if self.layer is None else f"layer {self.layer}"
         rate = float(self.settings.learning_rate)
         raise DivergenceError(
             f"Training diverged in stage {self.stage!r}, {where}, epoch {self.epoch + 1}: the loss is {loss:g} "
-            f"or a weight is not finite. Lower learning_rate (it is {rate:g}; try {rate / 10:g}), standardise "
-            "the data, or set max_norm."
+            f"or a weight is beyond {LARGEST_WEIGHT:g}. Lower learning_rate (it is {rate:g}; try {rate / 10:g}), "
+            "standardise the data, or set max_norm."
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pretrain.unit_types import MixedUnits
 from pretrain.units import Units
 
 CHUNK = 2**14
+PAIRS = {"bernoulli": (0.0, 1.0), "spin": (-1.0, 1.0)}
+LARGEST_LOG = 600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,35 +59,46 @@ def sites(units: Units) -> list[Site]:
         return [
             Site(slice(stop - width, stop), torch.eye(width)) for stop, width in zip(stops, units.widths, strict=True)
         ]
-    pair = {"bernoulli": (0.0, 1.0), "spin": (-1.0, 1.0)}.get(units.name)
-    if pair is None:
+    pair = [list(PAIRS[units.name])] if state_counts(units) else []
+    return [Site(slice(k, k + 1), torch.tensor(pair).T) for k in range(units.n_units)]
+
+
+def state_counts(units: Units) -> list[int]:
+    """How many states each of the `sites` has, which is known without listing them; the same SettingsError."""
+    if isinstance(units, MixedUnits):
+        return [count for part, _ in units.pairs() for count in state_counts(part)]
+    if isinstance(units, SoftmaxUnits):
+        return list(units.widths)
+    if units.name not in PAIRS:
         raise SettingsError(
             f"The states of {units.name} units cannot be listed; bernoulli, spin and softmax units can."
         )
-    return [Site(slice(k, k + 1), torch.tensor(pair)[:, None]) for k in range(units.n_units)]
+    return [2] * units.n_units
 
 
 def can_be_listed(units: Units) -> bool:
     """Whether there are `sites`."""
     try:
-        sites(units)
+        state_counts(units)
     except SettingsError:
         return False
     return True
 
 
 def count_states(units: Units, total: int | None = None) -> float:
-    """Number of states of a layer; infinity where they cannot be listed.
+    """Number of states of a layer; infinity where they cannot be listed or are more than a float can say.
 
     `total` is the number of words of a document, for replicated softmax units.
     """
     if units.name == "replicated_softmax" and total is not None:
-        return float(math.comb(total + units.n_units - 1, total))
+        bars = units.n_units - 1
+        log_count = math.lgamma(total + bars + 1) - math.lgamma(total + 1) - math.lgamma(bars + 1)
+        return round(math.exp(log_count)) if log_count < LARGEST_LOG else math.inf
     try:
-        log_count = sum(math.log2(len(site.states)) for site in sites(units))
+        log_count = sum(math.log(count) for count in state_counts(units))
     except SettingsError:
         return math.inf
-    return 2.0**log_count if log_count < 1000 else math.inf
+    return round(math.exp(log_count)) if log_count < LARGEST_LOG else math.inf
 
 
 def states_in_chunks(units: Units, total: int | None = None) -> Iterator[torch.Tensor]:

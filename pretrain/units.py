@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from pretrain.random_streams import BernoulliSampler
 
+COPIES_AROUND = 8  # of a mean: eight standard deviations
 # B_2k / (2k + 1)!, k = 1..6, of the Bernoulli numbers: the dilogarithm's series in softplus(a).
 DILOGARITHM_SERIES = (1 / 36, -1 / 3600, 1 / 211680, -1 / 10886400, 1 / 526901760, -691 / 16999766784000)
 # B_2k(1/2) / (2k)!, k = 1..4, of the Bernoulli polynomials: what a sum at midpoints has beyond the integral, in
@@ -186,14 +187,14 @@ class SpinUnits(Units):
 
 
 class NoisyReLUUnits(Units):
-    """Rectified linear units with noise: x = max(0, a + N(0, sigmoid(a))) [1]_; relu in a feed-forward network.
+    """Rectified linear units with noise [1]_: sampled while an RBM learns, relu in a feed-forward network.
 
     Such a unit stands for infinitely many binary copies with the inputs a - 1/2, a - 3/2, ..., of which x are on.
-    Mean, energy and free energy are those of the copies: the mean is the sum of their probabilities, softplus(a) less
-    at most 0.0106; the base energy of x copies is x^2/2 + sum over m = 1..x of log(1 - e^-m); the log partition is
-    the sum of their softplus, -Li2(-e^a) less at most 1/24. Mean and log partition are computed to 3e-7. The noise is
-    [1]_'s, Gaussian where the number of copies is whole: the two have nearly the same distribution for a of some
-    units, but small inputs give the copies the larger mean.
+    Mean, samples, energy and free energy are those of the copies: the mean is the sum of their probabilities,
+    softplus(a) less at most 0.0106; the base energy of x copies is x^2/2 + sum over m = 1..x of log(1 - e^-m); the
+    log partition is the sum of their softplus, -Li2(-e^a) less at most 1/24. Mean and log partition are computed to
+    3e-7. [1]_ draws max(0, a + N(0, sigmoid(a))) instead, which is nearly the same for a of some units, but has too
+    small a mean for small ones (0.28 for 0.68 at a = 0): Gibbs sampling with it would not be that of the energy.
     """
 
     name, activation = "noisy_relu", "relu"
@@ -216,17 +217,28 @@ class NoisyReLUUnits(Units):
         sampler: BernoulliSampler,
         totals: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """max(0, a + sqrt(sigmoid(a)) N(0, 1))."""
-        out.normal_(generator=sampler.generator).mul_(total_input.sigmoid().sqrt_())
-        out.add_(total_input).relu_()
+        """The number of copies that are on, by inversion of its distribution within 8 of the mean."""
+        a = total_input.float()
+        lowest = (functional.softplus(a) - COPIES_AROUND).floor_().clamp_(min=0)
+        above = torch.arange(2 * COPIES_AROUND + 1, dtype=a.dtype, device=a.device).view(-1, 1, 1)
+        # a x - x^2/2 of x = lowest + above, but for what does not depend on `above`: large inputs cancel exactly.
+        log_weight = above * (a - lowest) - 0.5 * above.square() - self._steps(lowest + above)
+        cumulative = log_weight.sub_(log_weight.amax(dim=0)).exp_().cumsum(dim=0)
+        uniform = torch.rand(a.shape, generator=sampler.generator, device=a.device) * cumulative[-1]
+        out.copy_(lowest + (cumulative <= uniform).sum(dim=0).clamp_(max=2 * COPIES_AROUND))
         self.mean_(total_input)
         return out
 
+    @staticmethod
+    def _steps(copies: torch.Tensor) -> torch.Tensor:
+        """Sum over m = 1..x of log(1 - e^-m), x rounded to whole copies."""
+        terms = torch.log(-torch.expm1(-torch.arange(1, 41, dtype=copies.dtype, device=copies.device)))
+        table = functional.pad(terms.cumsum(dim=0), (1, 0))  # beyond 40 the terms are below float64's rounding
+        return table[copies.detach().round().long().clamp(0, 40)]
+
     def base_energy(self, states: torch.Tensor) -> torch.Tensor:
         """Sum over units of x^2/2 + sum over m = 1..x of log(1 - e^-m); the sum is rounded to whole copies."""
-        steps = torch.log(-torch.expm1(-torch.arange(1, 41, dtype=states.dtype, device=states.device)))
-        table = functional.pad(steps.cumsum(dim=0), (1, 0))  # beyond 40 the terms are below float64's rounding
-        return (0.5 * states.square() + table[states.detach().round().long().clamp(0, 40)]).sum(dim=1)
+        return (0.5 * states.square() + self._steps(states)).sum(dim=1)
 
     def log_partition(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
         """Sum over units of -Li2(-e^a), the integral of softplus up to a, and a correction as in the mean."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.baselines import BASELINES, scratch_network
+from pretrain.baselines import AUTOENCODER_BASELINES, BASELINES, scratch_autoencoder, scratch_network
 from pretrain.exceptions import SettingsError
 from pretrain.hidden_layers import DenseLayer, ResidualLayer
 
@@ -97,3 +97,64 @@ def test_no_hidden_layers():
 def test_illegal_values(kind, options, message):
     with pytest.raises(SettingsError, match=message):
         make(kind, **options)
+
+
+# Autoencoders ---
+
+SIZES = (41, 23, 5)
+
+
+def make_autoencoder(kind="sigmoid", seed=0, sizes=SIZES, **options):
+    generator = torch.Generator().manual_seed(seed)
+    return scratch_autoencoder(kind, 97, sizes, generator=generator, **options)
+
+
+@pytest.mark.parametrize("kind", AUTOENCODER_BASELINES)
+def test_an_autoencoder_is_mirrored_around_a_linear_code(kind):
+    network, activation = make_autoencoder(kind).eval(), BASELINES[kind].activation
+    assert network.architecture.hidden_layer_sizes == (41, 23, 5, 23, 41)
+    assert network.architecture.activations == (activation, activation, "identity", activation, activation)
+    assert (network.architecture.task, network.architecture.output_activation) == ("reconstruction", "sigmoid")
+    assert [layer.linear.weight.shape[0] for layer in network.hidden] == [41, 23, 5, 23, 41]
+    assert all((layer.norm is not None) == (kind == "relu-bn") for layer in network.hidden)
+    x = torch.rand(3, 97, generator=torch.Generator().manual_seed(0))
+    assert network.encode(x).shape == (3, 5)
+    torch.testing.assert_close(network.decode(network.encode(x)), torch.sigmoid(network(x)))
+    assert make_autoencoder(kind, output_activation="identity").architecture.output_activation == "identity"
+    assert make_autoencoder(kind, sizes=[7]).architecture.hidden_layer_sizes == (7,)
+
+
+@pytest.mark.parametrize("kind", AUTOENCODER_BASELINES)
+def test_initial_weights_of_an_autoencoder(kind, seed):
+    network = make_autoencoder(kind, seed, sizes=(101, 89))
+    for linear in [*linears(network), network.head]:
+        n_out, n_in = linear.weight.shape
+        if linear is not network.head and BASELINES[kind].initialisation == "he":
+            variance, kurtosis = 2 / n_in, 3.0
+            assert linear.weight.abs().max() > np.sqrt(3 * variance)  # normal, not uniform
+        else:
+            gain = 5 / 3 if kind == "tanh" and linear is not network.head else 1.0
+            variance, kurtosis = gain**2 * 2 / (n_in + n_out), 1.8
+        error = np.sqrt((kurtosis - 1) / linear.weight.numel())
+        assert linear.weight.var().item() / variance == pytest.approx(1, abs=5 * error)
+        assert linear.bias is None or not linear.bias.any()
+    again, other = make_autoencoder(kind, seed, sizes=(101, 89)), make_autoencoder(kind, seed + 5, sizes=(101, 89))
+    assert all(map(torch.equal, network.parameters(), again.parameters()))
+    assert not torch.equal(network.hidden[0].linear.weight, other.hidden[0].linear.weight)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "elu"}, "kind of scratch_autoencoder must be one of sigmoid, tanh, relu, relu-bn; got 'elu'"),
+        ({"kind": "residual"}, "kind of scratch_autoencoder must be one of .*; got 'residual'"),
+        ({"kind": "relu-dropout"}, "kind of scratch_autoencoder must be one of .*; got 'relu-dropout'"),
+        ({"sizes": 100}, "encoder_sizes of scratch_autoencoder must be a list or a tuple"),
+        ({"sizes": ()}, "encoder_sizes of scratch_autoencoder must name at least one layer"),
+        ({"sizes": (5, 0)}, "hidden_layer_sizes of a network must be an integer >= 1; got 0"),
+        ({"output_activation": "tanh?"}, "output_activation of a network must be one of"),
+    ],
+)
+def test_illegal_values_of_an_autoencoder(options, message):
+    with pytest.raises(SettingsError, match=message):
+        make_autoencoder(**options)

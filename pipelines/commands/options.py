@@ -16,7 +16,7 @@ from pretrain.activations import ACTIVATIONS
 from pretrain.autoencoder_settings import CORRUPTIONS, RECONSTRUCTION_LOSSES
 from pretrain.device import DEVICES
 from pretrain.exceptions import SettingsError
-from pretrain.rbm_settings import GRADIENT_ESTIMATORS, MISSING, VISIBLE_BIASES
+from pretrain.rbm_settings import GRADIENT_ESTIMATORS, VISIBLE_BIASES
 from pretrain.settings import LAYER_SETTINGS, LayerSettings, TrainingSettings
 from pretrain.training_settings import OPTIMIZERS, PRECISIONS, SCHEDULES
 
@@ -78,6 +78,7 @@ TRAINING_OPTIONS: dict[str, tuple[Any, str]] = {
     "tol": (click.FLOAT, "Improvement that counts for early stopping."),
     "precision": (click.Choice(PRECISIONS), "Arithmetic of the matrix products."),
 }
+# But for `missing`: data files hold no missing values, arrays in Python may.
 LAYER_OPTIONS: dict[str, tuple[Any, str]] = {
     "visible_units": (click.STRING, "rbm: units on the data, a type or bernoulli:3+gaussian:2+softmax:4."),
     "hidden_units": (click.STRING, "rbm: hidden units, bernoulli, gaussian, noisy_relu, spin or softmax."),
@@ -95,7 +96,6 @@ LAYER_OPTIONS: dict[str, tuple[Any, str]] = {
     "sparsity_cost": (click.FLOAT, "rbm, autoencoder: weight of the sparsity penalty."),
     "sparsity_decay": (click.FLOAT, "rbm: what an update leaves of the running mean activation."),
     "hidden_dropout": (click.FLOAT, "rbm: probability of leaving a hidden unit out."),
-    "missing": (click.Choice(MISSING), "rbm: what NaN entries are: a mistake, or drawn by Gibbs sampling."),
     "weight_scale": (click.FLOAT, "rbm: standard deviation of the initial weights."),
     "initial_visible_bias": (click.Choice(VISIBLE_BIASES), "rbm: whether visible biases begin at the data's means."),
     "corruption": (click.Choice(CORRUPTIONS), "autoencoder: noise on the input."),

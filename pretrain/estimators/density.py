@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from pretrain.batches import as_dense_tensor
 from pretrain.estimators.inputs import check_rows, like_input
 from pretrain.exceptions import SettingsError
+from pretrain.greedy import require_rows
 from pretrain.likelihood import LogPartition, ais_log_partition, exact_log_partition
 from pretrain.missing_values import impute
 from pretrain.random_streams import RandomStreams
@@ -16,6 +17,7 @@ from pretrain.rbm import RBM
 from pretrain.stack import Stack, map_rows
 from pretrain.unit_states import count_states
 
+TEMPERATURES = 3_000  # of annealing: a score should take seconds; `pretrain.likelihood` has the longer estimates
 ENOUGH_STATES = 2**16  # as few as these are summed, more are estimated
 
 
@@ -38,9 +40,13 @@ class DensityEstimator:
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-likelihood of rows, -F(x) - log Z: (n_samples, n_features) -> (n_samples,), in nats.
 
-        Of the scaled rows; for Gaussian units it is the logarithm of a density. log Z is summed over all states where
-        there are few, else estimated by annealed importance sampling from the seed of the fit, once, when it is first
-        needed (`log_partition`). Rows of word counts have a log Z for each length.
+        Of the scaled rows; for Gaussian units it is the logarithm of a density, and for rows between the states of
+        discrete units (grey pixels under Bernoulli units) no likelihood but a score. Missing values are filled with
+        their means first, so such rows score higher than their known values are likely.
+
+        log Z is summed over all states where there are few, else estimated by annealed importance sampling from the
+        seed of the fit, once, when it is first needed (`log_partition`): some seconds. Rows of word counts have a
+        log Z for each length.
         """
         rbm = self._rbm
         X = self._check_rows(X)
@@ -78,8 +84,8 @@ class DensityEstimator:
         X = self._check_rows(X)
         self._gibbs_calls = getattr(self, "_gibbs_calls", 0) + 1
         generator = RandomStreams(self.seed_).generator("sampling", layer=self._gibbs_calls, device=self._device)
-        v = as_dense_tensor(self.stack_.scaling.apply(X)).to(self._device)
-        return self.stack_.scaling.undo(rbm.gibbs_step(v, generator=generator).numpy(force=True))
+        v = as_dense_tensor(self.stack_.scaling.apply(self._complete(X))).to(self._device)
+        return like_input(self.stack_.scaling.undo(rbm.gibbs_step(v, generator=generator).numpy(force=True)), X)
 
     def impute(self, X: Any, *, n_gibbs_steps: int = 200, average: int = 100) -> np.ndarray:
         """X with every NaN replaced by an estimate of its mean given the known entries of the row.
@@ -88,7 +94,10 @@ class DensityEstimator:
         `average=0` gives a draw instead. In the units of X; known entries are returned as they are.
         """
         rbm = self._rbm
+        if rbm.visible_units.name == "replicated_softmax":
+            raise SettingsError("impute is not for replicated_softmax units: the counts of a document are complete.")
         X = check_rows(self, X, allow_nan=True)
+        require_rows(rbm.visible_units, self.stack_.scaling.apply(X))
         generator = RandomStreams(self.seed_).generator("missing", device=self._device)
         rows = as_dense_tensor(self.stack_.scaling.apply(X)).to(self._device)
         filled = impute(rbm, rows, generator=generator, n_gibbs_steps=n_gibbs_steps, average=average)
@@ -102,7 +111,9 @@ class DensityEstimator:
         else:
             generator = RandomStreams(self.seed_).generator("likelihood", device=self._device)
             mean = torch.from_numpy(self.mean_).to(rbm.weight)
-            log_partition = ais_log_partition(rbm, generator=generator, base_mean=mean, total=total)
+            log_partition = ais_log_partition(
+                rbm, generator=generator, base_mean=mean, total=total, n_temperatures=TEMPERATURES
+            )
         if not np.isfinite(log_partition.value):
             raise SettingsError(
                 f"The partition function of {rbm.visible_units.name}-{rbm.hidden_units.name} units with these "

@@ -16,6 +16,7 @@ from pretrain.device import resolve_device, resolve_precision
 from pretrain.estimators.density import DensityEstimator
 from pretrain.estimators.inputs import check_rows, choose_scaling, initial_momentum, seed_from, training_settings
 from pretrain.estimators.transformers import LAYER_PARAMETERS, StackEstimator
+from pretrain.exceptions import DataError
 from pretrain.greedy import column_mean, column_range, require_rows
 from pretrain.missing_values import fill_with_means
 from pretrain.random_streams import RandomStreams
@@ -65,7 +66,6 @@ class RBMTransformer(DensityEstimator, StackEstimator):
     learning_rate : float or "auto", default="auto"
         "auto" is 0.1, and less for units that are not binary (`RBM.default_learning_rate`).
     batch_size : int or "auto", default="auto"
-        "auto" is a fiftieth of the rows, between 10 and 100.
     n_iter : int or "auto", default="auto"
         Epochs.
     visible_units, hidden_units : str, default="bernoulli"
@@ -74,17 +74,14 @@ class RBMTransformer(DensityEstimator, StackEstimator):
     gradient_estimator : {"cd", "mean_field", "pcd", "fast_pcd", "tempering"}, default="cd"
         Where the negative phase comes from.
     n_gibbs_steps : int, default=1
-        The k of CD-k.
     sample_reconstruction : bool, default=True
-        Whether "cd" samples the visible states that its chains end in. The papers take their means (False, as stacks
-        do), which makes codes for fine-tuning; samples make the better density model and the better features for a
-        linear classifier.
+        Whether "cd" samples the visible states that its chains end in. The papers, and stacks here, take their
+        means (False); samples make the better density model and features for a linear classifier.
     n_chains : int or "auto", default="auto"
-        Persistent chains; "auto" as many as a batch has rows.
     centered : bool or "auto", default="auto"
         Gradient of centred units; "auto" for Gaussian visible units.
     binarize : bool, default=False
-        Take values in [0, 1] as probabilities and draw states from them anew every time.
+        Draw states from values in [0, 1], anew every time.
     sparsity_target, sparsity_cost : float or None, float, default=None, 0.1
         Mean activation that the hidden units are pulled to, and how hard.
     hidden_dropout : float, default=0.0
@@ -92,7 +89,6 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         "gibbs": NaN stands for a missing value, drawn by Gibbs sampling in training and filled with its mean in
         `transform`; `impute` fills it in the rows.
     weight_scale : float, default=0.1
-        Standard deviation of the initial weights.
     initial_visible_bias : {"zero", "data"}, default="zero"
         "data" begins at the data's means.
     solver : {"sgd", "adagrad", "rmsprop", "adam", "adamw"}, default="sgd"
@@ -103,9 +99,8 @@ class RBMTransformer(DensityEstimator, StackEstimator):
     max_norm : float or None, default=None
     scaling : {"auto", "none", "minmax", "standard"}, default="auto"
     device : {"auto", "cpu", "cuda"}, default="auto"
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-    verbose : bool, default=False
-    random_state : int, RandomState, Generator or None, default=None
+    precision, verbose, random_state
+        As in `StackTransformer`.
 
     Attributes
     ----------
@@ -198,7 +193,8 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         """Train for one epoch on the rows of X, going on from the last call; y is ignored.
 
         For data that come in pieces: the first piece decides the scaling. Optimiser, chains and running means go on
-        from call to call; the learning rate is constant and the momentum has no ramp.
+        from call to call, but begin anew after the estimator was loaded from a checkpoint; the learning rate is
+        constant and the momentum has no ramp.
         """
         first = not hasattr(self, "stack_")
         X = self._check_rows(X, reset=first)
@@ -223,7 +219,12 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         return tags
 
     def _check_rows(self, X: Any, *, reset: bool = False) -> Any:
-        return check_rows(self, X, reset=reset, accept_sparse=True, allow_nan=self.missing == "gibbs")
+        X = check_rows(self, X, reset=reset, accept_sparse=True, allow_nan=self.missing == "gibbs")
+        if sparse.issparse(X) and np.isnan(X.data).any():
+            raise DataError("A sparse matrix cannot have missing values here; make it dense, X.toarray().")
+        if not reset:
+            require_rows(self._rbm.visible_units, self.stack_.scaling.apply(X))
+        return X
 
     def _complete(self, X: Any) -> Any:
         """X, its NaN replaced by mean-field means: without chance, and each row by itself."""
@@ -238,15 +239,16 @@ class RBMTransformer(DensityEstimator, StackEstimator):
 
     def _after_fit(self, rows: Any) -> None:
         self._log_partitions = {}
-        for name in ("_piece_state", "_n_rows", "mean_"):
+        self._gibbs_calls = 0
+        for name in ("_piece_state", "n_samples_seen_", "mean_"):
             self.__dict__.pop(name, None)
         self._update_mean(rows)
 
     def _update_mean(self, rows: Any) -> None:
-        before = getattr(self, "_n_rows", 0)
-        self._n_rows = before + rows.shape[0]
-        mean = column_mean(rows)
-        self.mean_ = mean if before == 0 else self.mean_ + (mean - self.mean_) * (rows.shape[0] / self._n_rows)
+        before = getattr(self, "n_samples_seen_", 0)
+        self.n_samples_seen_ = before + rows.shape[0]
+        share, mean = rows.shape[0] / self.n_samples_seen_, column_mean(rows)
+        self.mean_ = mean if before == 0 else self.mean_ + (mean - self.mean_) * share
 
     def _begin(self, X: Any) -> None:
         self.seed_ = seed_from(self.random_state)
@@ -261,7 +263,7 @@ class RBMTransformer(DensityEstimator, StackEstimator):
             data_mean=torch.from_numpy(column_mean(rows)).float(),
             generator=RandomStreams(self.seed_).generator("init", layer=0),
         )
-        require_rows(rbm, rows)
+        require_rows(rbm.visible_units, rows)
         self.stack_ = Stack([rbm.to(resolve_device(self.device))], scaling)
 
     def _piece(self, rows: Any, sample_weight: Any) -> TrainingRun:

@@ -25,7 +25,7 @@ from pretrain.training import Record
 
 # Fields of TrainingSettings and the parameters that fill them.
 LAYER_PARAMETERS = {"epochs": "n_iter", "batch_size": "batch_size", "precision": "precision"}
-FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_", "mean_")
+FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_", "mean_", "n_samples_seen_")
 
 
 class StackEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
