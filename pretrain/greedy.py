@@ -193,11 +193,9 @@ class GreedyPretraining:
         )
 
     def _layer_monitor(self, k: int) -> LayerMonitor:
-        generator = self.streams.generator("monitoring", layer=k, device=self.device)
         rows, validation = self._known(self._inputs), self._validation
-        return LayerMonitor(
-            self.layers[k], rows, None if validation is None else self._known(validation), generator=generator
-        )
+        seed = self.streams.integer_seed("monitoring", layer=k)
+        return LayerMonitor(self.layers[k], rows, None if validation is None else self._known(validation), seed)
 
     def _known(self, X: Any) -> torch.Tensor:
         """The first rows without missing values, at most as many as are monitored."""

@@ -27,14 +27,15 @@ class LayerMonitor:
     rows : Tensor of shape (n, n_visible)
         Training rows as the layer sees them; the first 1,000 are used.
     validation_rows : Tensor of shape (m, n_visible) or None
-    generator : torch.Generator
-        Draws the features of stochastic pseudo-likelihoods; the training does not see it.
+    seed : int
+        Chooses the features of stochastic pseudo-likelihoods, the same in every epoch: figures of one run compare, and
+        a resumed run has the same.
     """
 
     layer: Any
     rows: torch.Tensor
     validation_rows: torch.Tensor | None
-    generator: torch.Generator
+    seed: int
 
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
@@ -57,7 +58,8 @@ class LayerMonitor:
         }
         if isinstance(self.layer, RBM):
             if can_be_listed(self.layer.visible_units):
-                pseudo = pseudo_log_likelihood(self.layer, rows, generator=self.generator)
+                generator = torch.Generator().manual_seed(self.seed)
+                pseudo = pseudo_log_likelihood(self.layer, rows, generator=generator)
                 figures["pseudo_log_likelihood"] = float(pseudo.mean())
             if self.validation_rows is not None:
                 figures["free_energy_gap"] = free_energy_gap(self.layer, rows, judged)

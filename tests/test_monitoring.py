@@ -27,7 +27,7 @@ def test_figures_of_an_rbm(seed):
     rbm = small_rbm(seed)
     rows, validation_rows = (states("bernoulli", 3, n, seed + n) for n in (11, 7))
     rbm.weight.grad = torch.arange(6, dtype=torch.float64).reshape(2, 3)
-    found = LayerMonitor(rbm, rows, validation_rows, generator_of(seed))()
+    found = LayerMonitor(rbm, rows, validation_rows, seed)()
     weight, b, c = arrays_of(rbm)
     x = validation_rows.numpy()
     back = expit(expit(x @ weight.T + c) @ weight + b)
@@ -45,7 +45,7 @@ def test_figures_of_an_rbm(seed):
 
 def test_without_validation_rows_the_training_rows_are_judged(seed):
     rbm, rows = small_rbm(seed), states("bernoulli", 3, 11, seed)
-    found = LayerMonitor(rbm, rows, None, generator_of(seed))()
+    found = LayerMonitor(rbm, rows, None, seed)()
     assert set(found) == NAMES | {"pseudo_log_likelihood"}
     assert found["reconstruction_error"] == reconstruction_error(rbm, rows)
     assert found["gradient_norm"] == 0.0  # before the first batch
@@ -56,7 +56,7 @@ def test_figures_of_an_autoencoder(generator):
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter, generator=generator)
     rows = torch.randn(11, 5, generator=generator)
-    found = LayerMonitor(layer, rows, rows[:3], generator)()
+    found = LayerMonitor(layer, rows, rows[:3], 0)()
     assert set(found) == NAMES
     W, b, c = (p.detach().double() for p in (layer.weight, layer.visible_bias, layer.hidden_bias))
     code = torch.tanh(rows[:3].double() @ W.T + c)
@@ -82,7 +82,7 @@ def test_figures_of_an_autoencoder(generator):
 def test_where_there_is_a_pseudo_likelihood(units, expected, seed):
     rbm = small_rbm(seed, units)
     rows = states(units, rbm.n_visible, 11, seed)
-    found = LayerMonitor(rbm, rows, rows[:5], generator_of(seed))()
+    found = LayerMonitor(rbm, rows, rows[:5], seed)()
     assert set(found) - {"pseudo_log_likelihood"} == NAMES | {"free_energy_gap"}
     assert ("pseudo_log_likelihood" in found) == expected
     assert all(np.isfinite(value) for value in found.values())
@@ -115,19 +115,25 @@ def test_the_first_rows_are_judged_and_no_others(seed):
     rbm = small_rbm(seed)
     rows = states("bernoulli", 3, MONITORED_ROWS + 500, seed)
     first = rows[:MONITORED_ROWS]
-    long, short = (LayerMonitor(rbm, part, part, generator_of(seed))() for part in (rows, first))
+    long, short = (LayerMonitor(rbm, part, part, seed)() for part in (rows, first))
     assert long == short
     changed = rows.clone()
     changed[MONITORED_ROWS - 1] = 1 - changed[MONITORED_ROWS - 1]
-    assert LayerMonitor(rbm, changed, changed, generator_of(seed))() != short
+    assert LayerMonitor(rbm, changed, changed, seed)() != short
 
 
-def test_nothing_is_touched_but_the_generator(seed):
+def test_every_epoch_judges_the_same_features(seed):
+    rbm = RBM(50, 7, generator=generator_of(seed))
+    monitor = LayerMonitor(rbm, torch.from_numpy(some_states("bernoulli", 50, 11, seed)).float(), None, seed)
+    assert monitor() == monitor()
+
+
+def test_nothing_is_touched(seed):
     rbm = RBM(50, 7, generator=generator_of(seed))
     rows = torch.from_numpy(some_states("bernoulli", 50, 11, seed)).float()
     rbm.weight.grad = torch.ones_like(rbm.weight)
     kept, weight, before = rows.clone(), rbm.weight.clone(), global_state()
-    figures = [LayerMonitor(rbm, rows, rows[:3], generator_of(k))() for k in (1, 1, 2)]
+    figures = [LayerMonitor(rbm, rows, rows[:3], k)() for k in (1, 1, 2)]
     assert global_state() == before
     assert torch.equal(rows, kept)
     assert torch.equal(rbm.weight, weight)
@@ -168,5 +174,5 @@ def test_dead_and_saturated_units_of_several_types():
 def test_units_that_died_and_saturated_in_a_layer(seed):
     rbm = small_rbm(seed)
     fill(rbm, weight=np.zeros((2, 3)), hidden_bias=np.array([-9.0, 9.0]))
-    found = LayerMonitor(rbm, states("bernoulli", 3, 11, seed), None, generator_of(seed))()
+    found = LayerMonitor(rbm, states("bernoulli", 3, 11, seed), None, seed)()
     assert (found["dead_units"], found["saturated_units"]) == (0.5, 0.5)
