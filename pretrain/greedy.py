@@ -260,11 +260,19 @@ def column_mean(X: Any) -> np.ndarray:
     return (total / known).numpy(force=True)
 
 
-def require_rows(units: Units, X: Any) -> None:
-    """Raise DataError unless the rows are such as visible units can stand for: counts, one-hot columns."""
+def require_rows(units: Units, X: Any, scaling: Scaling | None = None) -> None:
+    """Raise DataError unless the rows are such as visible units can stand for: counts, one-hot columns.
+
+    Parameters
+    ----------
+    units : Units
+    X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_units)
+    scaling : Scaling or None
+        Of rows that are raw; None for scaled ones.
+    """
     if not {"softmax", "replicated_softmax"} & set(group_names(units.name)):
         return  # all other types take any value, some with a DataRangeWarning
-    for rows in row_chunks(X):
+    for rows in row_chunks(X if scaling is None else scaling.apply(X)):
         problem = units.row_problem(rows)
         if problem:
             raise DataError(f"X does not fit visible_units={units.name!r}: {problem}.")

@@ -83,7 +83,7 @@ def exact_log_partition(rbm: RBM, *, total: int | None = None) -> LogPartition:
     SettingsError
         If both layers have too many states to be counted, or `total` is missing.
     """
-    rbm = _double(rbm)
+    rbm = copy.deepcopy(rbm).cpu().double()
     totals = word_totals(rbm, total)
     n_visible = count_states(rbm.visible_units, total)
     n_hidden = count_states(rbm.hidden_units)
@@ -271,10 +271,6 @@ def _log_weight_of_hidden(rbm: RBM, h: torch.Tensor, totals: torch.Tensor | None
     all_totals = None if totals is None else totals.expand(len(h), 1)
     visible = rbm.visible_units.log_partition(rbm.visible_input(h), all_totals)
     return bias - rbm.hidden_units.base_energy(h) + visible
-
-
-def _double(rbm: RBM) -> RBM:
-    return copy.deepcopy(rbm).cpu().double()
 
 
 def _words(count: float) -> str:

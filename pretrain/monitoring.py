@@ -28,8 +28,8 @@ class LayerMonitor:
         Training rows as the layer sees them; the first 1,000 are used.
     validation_rows : Tensor of shape (m, n_visible) or None
     seed : int
-        Chooses the features of stochastic pseudo-likelihoods, the same in every epoch: figures of one run compare, and
-        a resumed run has the same.
+        Chooses the features of stochastic pseudo-likelihoods, the same in every epoch: figures of one run compare,
+        and a resumed run has the same.
     """
 
     layer: Any

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pretrain._validation import require_choice, require_flag, require_number
 from pretrain.exceptions import SettingsError
-from pretrain.training_settings import TrainingSettings, require_training
+from pretrain.training_settings import LINE_SEARCHES, TrainingSettings, require_training
 from pretrain.unit_types import require_units
 
 GRADIENT_ESTIMATORS = ("cd", "mean_field", "pcd", "fast_pcd", "tempering")
@@ -132,3 +132,8 @@ class RBMSettings:
         if self.centered is True and self.visible_units == "replicated_softmax":
             raise SettingsError(f"centered of {owner} is not for replicated_softmax units, whose documents differ.")
         require_training(owner, self.training, auto_rate=True)
+        if self.training.optimizer in LINE_SEARCHES:
+            raise SettingsError(
+                f"optimizer of {owner} cannot be {self.training.optimizer!r}, which searches along a loss: no loss "
+                "has the gradient of contrastive divergence. Take 'sgd' or 'adam'."
+            )

@@ -30,6 +30,7 @@ class TemperedChains(NegativePhase):
         self._n_chains = 0
         self._chains: torch.Tensor | None = None
         self._odd = False
+        self._hidden_mean = conditionals.empty(0, 0)
         device = conditionals.rbm.weight.device
         self._betas = torch.linspace(0, 1, settings.n_temperatures, device=device)
         self._accepted = torch.zeros(settings.n_temperatures - 1, device=device)
@@ -49,8 +50,10 @@ class TemperedChains(NegativePhase):
         n, conditionals = self._n_chains, self.conditionals
         beta = self._betas.repeat_interleave(n)[:, None].to(chains.dtype)
         totals = conditionals.rbm.visible_units.row_totals(chains)
-        visible_mean, states = self._buffers(chains, conditionals.empty(len(chains), h.shape[1]))
-        hidden_mean = torch.empty_like(states)
+        if len(self._hidden_mean) != len(chains):
+            self._hidden_mean = conditionals.empty(len(chains), h.shape[1])
+        hidden_mean = self._hidden_mean
+        visible_mean, states = self._buffers(chains, hidden_mean)
         for _ in range(n_steps):
             conditionals.hidden(chains, hidden_mean, states, totals=totals, beta=beta)
             conditionals.visible(states, visible_mean, chains, totals=totals, beta=beta)

@@ -145,3 +145,10 @@ def test_the_rate_may_be_left_to_the_units():
 def test_codes_that_are_no_probabilities_cannot_be_binarized():
     with pytest.raises(SettingsError, match="binarize of RBMSettings is for bernoulli visible units; this layer has"):
         pretrained(rows(n=N_ROWS), (5, 3), quick(binarize=True, hidden_units="gaussian", learning_rate=0.001))
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "cg"])
+@pytest.mark.parametrize("estimator", ["cd", "mean_field"])
+def test_contrastive_divergence_has_no_loss_to_search_along(optimizer, estimator):
+    with pytest.raises(SettingsError, match=f"optimizer of RBMSettings cannot be '{optimizer}'.*Take 'sgd'"):
+        quick(optimizer=optimizer, gradient_estimator=estimator)

@@ -97,7 +97,7 @@ class DensityEstimator:
         if rbm.visible_units.name == "replicated_softmax":
             raise SettingsError("impute is not for replicated_softmax units: the counts of a document are complete.")
         X = check_rows(self, X, allow_nan=True)
-        require_rows(rbm.visible_units, self.stack_.scaling.apply(X))
+        require_rows(rbm.visible_units, X, self.stack_.scaling)
         generator = RandomStreams(self.seed_).generator("missing", device=self._device)
         rows = as_dense_tensor(self.stack_.scaling.apply(X)).to(self._device)
         filled = impute(rbm, rows, generator=generator, n_gibbs_steps=n_gibbs_steps, average=average)
@@ -107,19 +107,10 @@ class DensityEstimator:
     def _estimate_log_partition(self, total: int | None) -> LogPartition:
         rbm = self._rbm
         if min(count_states(rbm.visible_units, total), count_states(rbm.hidden_units)) <= ENOUGH_STATES:
-            log_partition = exact_log_partition(rbm, total=total)
-        else:
-            generator = RandomStreams(self.seed_).generator("likelihood", device=self._device)
-            mean = torch.from_numpy(self.mean_).to(rbm.weight)
-            log_partition = ais_log_partition(
-                rbm, generator=generator, base_mean=mean, total=total, n_temperatures=TEMPERATURES
-            )
-        if not np.isfinite(log_partition.value):
-            raise SettingsError(
-                f"The partition function of {rbm.visible_units.name}-{rbm.hidden_units.name} units with these "
-                "weights is not finite, so there is no likelihood; take bernoulli hidden units."
-            )
-        return log_partition
+            return exact_log_partition(rbm, total=total)
+        generator = RandomStreams(self.seed_).generator("likelihood", device=self._device)
+        mean = torch.from_numpy(self.mean_).to(rbm.weight)
+        return ais_log_partition(rbm, generator=generator, base_mean=mean, total=total, n_temperatures=TEMPERATURES)
 
     @property
     def _rbm(self) -> RBM:

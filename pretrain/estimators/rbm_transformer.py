@@ -223,7 +223,7 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         if sparse.issparse(X) and np.isnan(X.data).any():
             raise DataError("A sparse matrix cannot have missing values here; make it dense, X.toarray().")
         if not reset:
-            require_rows(self._rbm.visible_units, self.stack_.scaling.apply(X))
+            require_rows(self._rbm.visible_units, X, self.stack_.scaling)
         return X
 
     def _complete(self, X: Any) -> Any:
