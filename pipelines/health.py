@@ -14,7 +14,7 @@ from pipelines.linear_probe import probe, probe_gains, probed_rows, why_no_probe
 from pipelines.preparation import PreparedData
 from pipelines.weight_change import initial_weight
 from pretrain import RBM, Stack
-from pretrain.greedy import require_rows
+from pretrain.columns import require_rows
 
 EXAMINED_ROWS = 2000  # drawn from the training rows, and as many held-out ones: shares are then exact to a per cent
 

@@ -10,9 +10,9 @@ import torch
 from pipelines.preparation import PreparedData
 from pretrain import RBM, Stack
 from pretrain.batches import as_dense_tensor
+from pretrain.columns import column_mean
 from pretrain.device import resolve_device
 from pretrain.exceptions import SettingsError
-from pretrain.greedy import column_mean
 from pretrain.likelihood import ais_log_partition, log_likelihood, reverse_ais_log_partition
 from pretrain.random_streams import BernoulliSampler, RandomStreams
 

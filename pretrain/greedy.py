@@ -12,14 +12,13 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from scipy import sparse
 
 from pretrain._validation import one_per_layer, require_number, require_sequence
 from pretrain.batches import BatchSource, as_dense_tensor
 from pretrain.budget import PRETRAINING_EPOCHS, resolve_budget
-from pretrain.column_groups import group_names
+from pretrain.columns import column_mean, column_range, require_rows, row_chunks
 from pretrain.device import resolve_device, resolve_precision
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.missing_values import impute
@@ -28,12 +27,10 @@ from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
 from pretrain.settings import LayerSettings, RBMSettings
 from pretrain.stack import LAYER_KINDS, Stack, encode_rows
-from pretrain.training import Record, TrainingRun
+from pretrain.training import Record, TrainingRun, Validation
 from pretrain.unit_types import make_units
-from pretrain.units import Units
 
 MOST_UNITS = 10**7  # of a layer: more are a mistyped number
-CHUNK_ENTRIES = 2**22  # of dense rows at a time: sparse data may have many columns
 
 
 class GreedyPretraining:
@@ -155,7 +152,16 @@ class GreedyPretraining:
             generator=self.streams.generator("init", layer=k),
         )
         self.layers.append(layer.to(self.device))
-        self.run = self._layer_run(k)
+        self.run = layer_run(
+            layer,
+            self._inputs,
+            settings,
+            streams=self.streams,
+            layer_index=k,
+            sample_weight=self.sample_weight,
+            validation=self._layer_monitor(k) if self.monitor else None,
+            progress_seconds=self.progress_seconds,
+        )
 
     def _encoded(self, below: Any, X: Any) -> torch.Tensor:
         if self._missing and len(self.layers) == 1:
@@ -168,29 +174,6 @@ class GreedyPretraining:
         if getattr(settings, "initial_visible_bias", "zero") == "zero":
             return None
         return torch.from_numpy(column_mean(self._inputs)).float()
-
-    def _layer_run(self, k: int) -> TrainingRun:
-        layer, settings = self.layers[k], self.settings[k]
-        training = resolve_budget(settings.training, self._inputs.shape[0], fewest_epochs=PRETRAINING_EPOCHS)
-        if training.learning_rate == "auto":
-            training = dataclasses.replace(training, learning_rate=layer.default_learning_rate(settings))
-        dtype = resolve_precision(training.precision, self.device, layer.weight.numel())
-        batches = BatchSource(
-            self._inputs,
-            sample_weight=self.sample_weight,
-            batch_size=int(training.batch_size),
-            generator=self.streams.generator("batches", layer=k),
-            device=self.device,
-        )
-        return TrainingRun(
-            layer.learning_rule(settings, streams=self.streams, layer=k, dtype=dtype),
-            batches,
-            training,
-            stage="pretrain",
-            layer=k,
-            validation=self._layer_monitor(k) if self.monitor else None,
-            progress_seconds=self.progress_seconds,
-        )
 
     def _layer_monitor(self, k: int) -> LayerMonitor:
         rows, validation = self._known(self._inputs), self._validation
@@ -209,78 +192,49 @@ class GreedyPretraining:
         return rows[complete].to(self.device)
 
 
-def column_range(X: Any, *, missing: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest value of each column, float64 of shape (n_features,) each.
+def layer_run(
+    layer: Any,
+    X: Any,
+    settings: LayerSettings,
+    *,
+    streams: RandomStreams,
+    layer_index: int,
+    sample_weight: Any = None,
+    validation: Validation | None = None,
+    progress_seconds: float | None = None,
+) -> TrainingRun:
+    """The training run of one layer on rows as it sees them, with what is "auto" in its settings resolved.
 
     Parameters
     ----------
-    X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_features)
-    missing : bool
-        Whether NaN stands for a missing value; a column must have at least one that is not.
-
-    Raises
-    ------
-    DataError
-        If there are no rows, or values that are infinite, or NaN where none may be missing.
+    layer : Layer
+        On the device to compute on.
+    X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_visible)
+    settings : RBMSettings or AutoencoderSettings
+    streams : RandomStreams
+        Those of `layer_index` are used.
+    layer_index : int
+    sample_weight, validation, progress_seconds
+        See `BatchSource` and `TrainingRun`.
     """
-    if X.shape[0] == 0:
-        raise DataError("X has no rows; pretraining needs at least one.")
-    if sparse.issparse(X):
-        columns = X.tocsc()
-        ends = (columns.nanmin, columns.nanmax) if missing else (columns.min, columns.max)
-        bounds = [end(axis=0).toarray().ravel() for end in ends]
-    else:
-        values = X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
-        smaller, larger = (np.fmin, np.fmax) if missing else (np.minimum, np.maximum)
-        bounds = [smaller.reduce(values, axis=0), larger.reduce(values, axis=0)]
-    low, high = (np.asarray(bound, dtype=np.float64) for bound in bounds)
-    unusable = ~(np.isfinite(low) & np.isfinite(high))
-    if unusable.any():
-        column = int(np.flatnonzero(unusable)[0])
-        if missing:
-            problem = "no known value" if np.isnan(low[column]) else "infinite values"
-            raise DataError(f"X holds {problem} in column {column}. Drop the column, or the rows that are infinite.")
-        problem = "values that are NaN or infinite"
-        raise DataError(
-            f"X holds {problem} in column {column}. Fill or drop them, or let an RBM draw missing values with "
-            "missing='gibbs'."
-        )
-    return low, high
-
-
-def column_mean(X: Any) -> np.ndarray:
-    """Mean of each column, float64 of shape (n_features,); NaN counts as missing in dense rows."""
-    if sparse.issparse(X):
-        return np.asarray(X.astype(np.float64).mean(axis=0)).ravel()
-    total: Any = 0.0
-    known: Any = 0
-    for rows in row_chunks(X):
-        total = total + torch.nansum(rows, dim=0, dtype=torch.float64)
-        known = known + (~torch.isnan(rows)).sum(dim=0)
-    return (total / known).numpy(force=True)
-
-
-def require_rows(units: Units, X: Any, scaling: Scaling | None = None) -> None:
-    """Raise DataError unless the rows are such as visible units can stand for: counts, one-hot columns.
-
-    Parameters
-    ----------
-    units : Units
-    X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_units)
-    scaling : Scaling or None
-        Of rows that are raw; None for scaled ones.
-    """
-    if not {"softmax", "replicated_softmax"} & set(group_names(units.name)):
-        return  # all other types take any value, some with a DataRangeWarning
-    for rows in row_chunks(X if scaling is None else scaling.apply(X)):
-        problem = units.row_problem(rows)
-        if problem:
-            raise DataError(f"X does not fit visible_units={units.name!r}: {problem}.")
-
-
-def row_chunks(X: Any) -> Iterator[torch.Tensor]:
-    """The rows of X as dense float32 tensors, 16 MB at a time."""
-    X = X.tocsr() if sparse.issparse(X) else X
-    n_rows = max(1, CHUNK_ENTRIES // X.shape[1])
-    for start in range(0, X.shape[0], n_rows):
-        yield as_dense_tensor(X[start : start + n_rows])
+    device = layer.weight.device
+    training = resolve_budget(settings.training, X.shape[0], fewest_epochs=PRETRAINING_EPOCHS)
+    if training.learning_rate == "auto":
+        training = dataclasses.replace(training, learning_rate=layer.default_learning_rate(settings))
+    dtype = resolve_precision(training.precision, device, layer.weight.numel())
+    batches = BatchSource(
+        X,
+        sample_weight=sample_weight,
+        batch_size=int(training.batch_size),
+        generator=streams.generator("batches", layer=layer_index),
+        device=device,
+    )
+    return TrainingRun(
+        layer.learning_rule(settings, streams=streams, layer=layer_index, dtype=dtype),
+        batches,
+        training,
+        stage="pretrain",
+        layer=layer_index,
+        validation=validation,
+        progress_seconds=progress_seconds,
+    )

@@ -6,8 +6,9 @@ import torch
 from scipy import sparse
 from stacks import pretrained, quick, rows, same
 
+from pretrain.columns import column_range
 from pretrain.exceptions import DataError
-from pretrain.greedy import GreedyPretraining, column_range
+from pretrain.greedy import GreedyPretraining
 from pretrain.stack import LAYER_KINDS
 
 layer_kinds = pytest.mark.parametrize("kind", LAYER_KINDS)

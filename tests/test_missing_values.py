@@ -8,9 +8,10 @@ from scipy import sparse
 from scipy.stats import chisquare
 from stacks import pretrained, quick, same
 
+from pretrain.columns import column_range
 from pretrain.conditionals import Conditionals
 from pretrain.exceptions import DataError, SettingsError
-from pretrain.greedy import GreedyPretraining, column_range
+from pretrain.greedy import GreedyPretraining
 from pretrain.missing_values import fill_missing_, impute
 from pretrain.settings import RBMSettings
 

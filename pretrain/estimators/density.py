@@ -7,9 +7,9 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from pretrain.batches import as_dense_tensor
+from pretrain.columns import require_rows
 from pretrain.estimators.inputs import check_rows, like_input
 from pretrain.exceptions import SettingsError
-from pretrain.greedy import require_rows
 from pretrain.likelihood import LogPartition, ais_log_partition, exact_log_partition
 from pretrain.missing_values import impute
 from pretrain.random_streams import RandomStreams

@@ -10,14 +10,14 @@ from scipy import sparse
 from sklearn.utils import Tags
 
 from pretrain._validation import require_number
-from pretrain.batches import BatchSource, as_dense_tensor
-from pretrain.budget import PRETRAINING_EPOCHS, resolve_budget
-from pretrain.device import resolve_device, resolve_precision
+from pretrain.batches import as_dense_tensor
+from pretrain.columns import column_mean, column_range, require_rows
+from pretrain.device import resolve_device
 from pretrain.estimators.density import DensityEstimator
 from pretrain.estimators.inputs import check_rows, choose_scaling, initial_momentum, seed_from, training_settings
 from pretrain.estimators.transformers import LAYER_PARAMETERS, StackEstimator
 from pretrain.exceptions import DataError
-from pretrain.greedy import column_mean, column_range, require_rows
+from pretrain.greedy import layer_run
 from pretrain.missing_values import fill_with_means
 from pretrain.random_streams import RandomStreams
 from pretrain.rbm import RBM
@@ -267,28 +267,21 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         self.stack_ = Stack([rbm.to(resolve_device(self.device))], scaling)
 
     def _piece(self, rows: Any, sample_weight: Any) -> TrainingRun:
-        rbm, streams = self._rbm, RandomStreams(self.seed_)
         settings = self._layer_settings()
-        resolved = resolve_budget(settings.training, rows.shape[0], fewest_epochs=PRETRAINING_EPOCHS)
-        rate = rbm.default_learning_rate(settings) if resolved.learning_rate == "auto" else resolved.learning_rate
-        training = dataclasses.replace(
-            resolved, epochs=1, learning_rate=rate, schedule="constant", initial_momentum=None
-        )
-        batches = BatchSource(
+        training = dataclasses.replace(settings.training, epochs=1, schedule="constant", initial_momentum=None)
+        run = layer_run(
+            self._rbm,
             rows,
+            dataclasses.replace(settings, training=training),
+            streams=RandomStreams(self.seed_),
+            layer_index=0,
             sample_weight=sample_weight,
-            batch_size=int(training.batch_size),
-            generator=streams.generator("batches", layer=0),
-            device=self._device,
         )
-        dtype = resolve_precision(training.precision, self._device, rbm.weight.numel())
-        learner = rbm.learning_rule(settings, streams=streams, layer=0, dtype=dtype)
-        run = TrainingRun(learner, batches, training, stage="pretrain", layer=0)
         state = getattr(self, "_piece_state", None)
         if state is not None:
-            learner.load_state_dict(state["learner"])
+            run.learner.load_state_dict(state["learner"])
             run.optimizer.load_state_dict(state["optimizer"])
-            batches.generator.set_state(state["batches"])
+            run.batches.generator.set_state(state["batches"])
         return run
 
     def _sizes(self) -> Sequence[int]:
