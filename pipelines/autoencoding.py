@@ -80,6 +80,7 @@ def run_autoencoder(
             seed=seed,
             device=device,
             validation=(validation, None) if len(validation) else None,
+            image_shape=prepared.dataset.image_shape,
             progress_seconds=PROGRESS_SECONDS,
         )
         history += progress.follow(run)

@@ -85,6 +85,7 @@ def run_finetune(
         seed=seed,
         device=device,
         validation=validation,
+        image_shape=prepared.dataset.image_shape,
         progress_seconds=PROGRESS_SECONDS,
     )
     with TrainingProgress() as progress:

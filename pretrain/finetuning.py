@@ -6,117 +6,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
 
 from pretrain._validation import one_per_layer
-from pretrain.activations import activation_function
-from pretrain.autoencoder import reconstruction_loss
+from pretrain.augmentation import ImageShift
+from pretrain.backprop import BackpropLearner, network_loss
 from pretrain.batches import Batch, BatchSource, as_dense_tensor
 from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
 from pretrain.device import resolve_device, resolve_precision
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.hidden_layers import Dropout
-from pretrain.learner import Learner
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.settings import FinetuneSettings, TrainingSettings
 from pretrain.training import Record, TrainingRun
-
-
-class BackpropLearner(Learner):
-    """Gradient of a network's loss on a batch.
-
-    The loss of a row is the cross-entropy in nats of a classifier, the squared error summed over the targets
-    of a regressor, and the reconstruction loss (see `pretrain.autoencoder.reconstruction_loss`) of an
-    autoencoder.
-
-    Parameters
-    ----------
-    network : Network
-    rate_factors : list of float
-        One a layer, the output layer last; layers with factor 0 are frozen: their weights and the statistics
-        of their batch norm do not move, and they drop no units.
-    generator : torch.Generator
-        On the network's device; draws the dropped units.
-    dtype : torch.dtype
-    loss : {"auto", "cross_entropy", "squared_error"}
-        Of an autoencoder, see `FinetuneSettings.reconstruction_loss`.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        *,
-        rate_factors: list[float],
-        generator: torch.Generator,
-        dtype: torch.dtype,
-        loss: str = "auto",
-    ) -> None:
-        self.module: Network = network
-        self.dtype, self.loss = dtype, loss
-        self._layers: list[nn.Module] = [*network.hidden, network.head]
-        self._factors = rate_factors
-        self._frozen = [layer for layer, factor in zip(self._layers, rate_factors, strict=True) if factor == 0]
-        for layer, factor in zip(self._layers, rate_factors, strict=True):
-            layer.requires_grad_(factor > 0)
-        for module in network.modules():
-            if isinstance(module, Dropout):
-                module.generator = generator
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether units are dropped."""
-        return any(m.rate > 0 for m in self.module.modules() if isinstance(m, Dropout))
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """One group a layer that is not frozen, with its rate factor."""
-        return [
-            {"params": list(layer.parameters()), "rate_factor": factor}
-            for layer, factor in zip(self._layers, self._factors, strict=True)
-            if factor > 0
-        ]
-
-    def fill_gradients(self, batch: Batch) -> torch.Tensor:
-        """Write the mean gradient of the batch into `.grad`; return the mean loss a row, a 0-d tensor."""
-        self._set_modes(len(batch.X))
-        device_type = batch.X.device.type
-        with torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            output = self.module(batch.X)
-        loss = network_loss(self.module, output, batch, self.loss)
-        self.module.zero_grad(set_to_none=True)
-        loss.backward()
-        return loss.detach()
-
-    def _set_modes(self, n_rows: int) -> None:
-        # Validation ends every epoch in evaluation mode; within one the modes only change for a batch of one.
-        if self.module.training and n_rows > 1 and not any(layer.training for layer in self._frozen):
-            return
-        self.module.train()
-        for layer in self._frozen:
-            layer.eval()
-        if n_rows == 1:  # one row has no variance: batch norm takes its running statistics
-            for module in self.module.modules():
-                if isinstance(module, nn.BatchNorm1d):
-                    module.eval()
-            self.module.training = False
-
-
-def network_loss(network: Network, output: torch.Tensor, batch: Batch, kind: str = "auto") -> torch.Tensor:
-    """Mean loss a row of a network's total output input, (batch, n_outputs) -> 0-d; see `BackpropLearner`."""
-    output = output.float()
-    target = batch.X if network.architecture.task == "reconstruction" else batch.y
-    assert target is not None
-    if network.architecture.task == "classification":
-        if batch.weight is None:
-            return functional.cross_entropy(output, target)
-        return functional.cross_entropy(output, target, reduction="none") @ batch.weight / len(target)
-    outputs = network.architecture.output_activation
-    if kind == "auto" or network.architecture.task != "reconstruction":
-        kind = "cross_entropy" if outputs == "sigmoid" else "squared_error"
-    if kind == "squared_error" and network.architecture.task == "reconstruction":
-        output = activation_function(outputs)(output)
-    return reconstruction_loss(output, target, kind, batch.weight)
 
 
 class Finetuning:
@@ -139,6 +41,8 @@ class Finetuning:
     validation : (X, y) or None
         Scaled validation rows: every record then has `validation_error` (in %, of a classifier) and
         `validation_loss`.
+    image_shape : tuple of int or None
+        Shape of a row before it was flattened, for `settings.shift`.
     stage : str
         Name of the main stage in the records.
     progress_seconds : float or None
@@ -149,7 +53,7 @@ class Finetuning:
         If the rows or targets do not fit the network.
     SettingsError
         If `settings` name layers that the network lacks, leave nothing to train, or ask for a reconstruction loss
-        that the outputs do not fit.
+        or a shift that the rows do not fit.
     """
 
     def __init__(
@@ -162,6 +66,7 @@ class Finetuning:
         seed: int,
         device: str | torch.device = "auto",
         validation: tuple[Any, np.ndarray | None] | None = None,
+        image_shape: tuple[int, ...] | None = None,
         stage: str = "finetune",
         progress_seconds: float | None = None,
     ) -> None:
@@ -178,6 +83,10 @@ class Finetuning:
         self._dtype = resolve_precision(training.precision, self.device, n_weights)
         streams = RandomStreams(seed)
         self._dropout_generator = streams.generator("dropout", device=self.device)
+        self._augment = None
+        if settings.shift > 0:
+            shifts = streams.generator("shift", device=self.device)
+            self._augment = ImageShift(image_shape, settings.shift, generator=shifts)
         self._batches = BatchSource(
             X,
             _targets(network, X, y),
@@ -211,6 +120,7 @@ class Finetuning:
             generator=self._dropout_generator,
             dtype=self._dtype,
             loss=self.settings.reconstruction_loss,
+            augment=self._augment,
         )
         return TrainingRun(
             learner,

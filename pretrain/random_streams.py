@@ -21,6 +21,7 @@ STREAM_NAMES = (
     "monitoring",
     "likelihood",
     "contraction",
+    "shift",
 )
 INT16_MAX = 2**15 - 1
 

@@ -39,6 +39,8 @@ class FinetuneSettings:
     reconstruction_loss : {"auto", "cross_entropy", "squared_error"}
         Of an autoencoder. "auto": cross-entropy for sigmoid outputs, else squared error; "squared_error" is of the
         outputs, after their activation; "cross_entropy" is for sigmoid outputs.
+    shift : int
+        Largest shift of images in pixels, see `pretrain.augmentation.ImageShift`. 0: rows as they are.
     """
 
     head_epochs: int = 0
@@ -46,6 +48,7 @@ class FinetuneSettings:
     frozen_layers: tuple[int, ...] = ()
     training: TrainingSettings = FINETUNE_TRAINING
     reconstruction_loss: str = "auto"
+    shift: int = 0
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -55,6 +58,7 @@ class FinetuneSettings:
             for factor in self.layer_learning_rates:
                 require_number(owner, "layer_learning_rates", factor, at_least=0)
         require_choice(owner, "reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
+        require_number(owner, "shift", self.shift, at_least=0, integer=True)
         require_sequence(owner, "frozen_layers", self.frozen_layers)
         for layer in self.frozen_layers:
             require_number(owner, "frozen_layers", layer, at_least=0, integer=True)

@@ -26,9 +26,10 @@ from supervised_problem import (
     tasks,
 )
 
+from pretrain.backprop import BackpropLearner, network_loss
 from pretrain.batches import Batch
 from pretrain.exceptions import SettingsError
-from pretrain.finetuning import BackpropLearner, Finetuning, network_loss
+from pretrain.finetuning import Finetuning
 from pretrain.hidden_layers import Dropout
 from pretrain.network import unroll
 from pretrain.random_streams import RandomStreams

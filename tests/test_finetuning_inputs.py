@@ -150,7 +150,7 @@ EFFECTS = {
 
 
 def test_every_setting_has_a_row():
-    own = {"reconstruction_loss"}  # of autoencoders alone; its test is in test_finetuning.py
+    own = {"reconstruction_loss", "shift"}  # of autoencoders, of images: test_finetuning.py, test_augmentation.py
     assert set(EFFECTS) == set(FinetuneSettings.__dataclass_fields__) - own
 
 

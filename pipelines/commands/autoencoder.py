@@ -18,6 +18,7 @@ from pipelines.commands.options import (
     require_free_output,
     run_options,
     settings_options,
+    shift_option,
     training_settings,
 )
 from pipelines.preparation import prepare
@@ -46,6 +47,7 @@ from pretrain.settings import LAYER_SETTINGS, FinetuneSettings
     help="Of fine-tuning; auto: cross-entropy for data in [0, 1].",
 )
 @click.option("--validation-fraction", type=float, help="Share of validation rows; 0.1 with early stopping, else 0.")
+@shift_option
 @output_option("the autoencoder (HDF5)")
 @settings_options(TRAINING_OPTIONS)
 @data_options
@@ -58,6 +60,7 @@ def autoencoder(
     pretrain_epochs: Any,
     visible_units: str | None,
     reconstruction_loss: str,
+    shift: int,
     validation_fraction: float | None,
     output: Path,
     overwrite: bool,
@@ -76,7 +79,7 @@ def autoencoder(
     `pretrain stack` and `pretrain finetune --into autoencoder`. `pretrain evaluate` prints the squared error of the
     test rows.
     """
-    base = FinetuneSettings(reconstruction_loss=reconstruction_loss)
+    base = FinetuneSettings(reconstruction_loss=reconstruction_loss, shift=shift)
     settings = dataclasses.replace(base, training=training_settings(base.training, given))
     if visible_units is not None and (start, kind) != ("pretrained", "rbm"):
         raise click.UsageError("--visible-units is for pretrained layers of kind rbm.")

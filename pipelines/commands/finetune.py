@@ -16,6 +16,7 @@ from pipelines.commands.options import (
     require_free_output,
     run_options,
     settings_options,
+    shift_option,
     training_settings,
 )
 from pipelines.finetuning import INTO, run_finetune
@@ -42,6 +43,7 @@ TASKS = {name: task for task, name in INTO.items()}
 @click.option("--input-dropout", type=float, default=0.0, show_default=True, help="Probability of dropping an input.")
 @click.option("--target", help="Name of the label column of a csv file.")
 @click.option("--validation-fraction", type=float, help="Share of validation rows; 0.1 with early stopping, else 0.")
+@shift_option
 @output_option("the network (HDF5)")
 @settings_options(TRAINING_OPTIONS)
 @run_options
@@ -54,6 +56,7 @@ def finetune(
     frozen_layers: tuple[int, ...],
     dropout: float,
     input_dropout: float,
+    shift: int,
     target: str | None,
     validation_fraction: float | None,
     output: Path,
@@ -69,7 +72,10 @@ def finetune(
     validation rows out of the training rows.
     """
     base = FinetuneSettings(
-        head_epochs=head_epochs, layer_learning_rates=layer_learning_rates, frozen_layers=frozen_layers
+        head_epochs=head_epochs,
+        layer_learning_rates=layer_learning_rates,
+        frozen_layers=frozen_layers,
+        shift=shift,
     )
     settings = dataclasses.replace(base, training=training_settings(base.training, given))
     require_free_output(output, overwrite)

@@ -205,6 +205,12 @@ def device_option(command: F) -> F:
     return click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help=text)(command)
 
 
+def shift_option(command: F) -> F:
+    """--shift."""
+    text = "Move half of the images by up to so many pixels each way, anew every time."
+    return click.option("--shift", type=click.IntRange(min=0), default=0, show_default=True, help=text)(command)
+
+
 def json_option(command: F) -> F:
     """--json."""
     return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON object.")(command)

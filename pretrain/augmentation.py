@@ -1,0 +1,48 @@
+"""Images moved about in training, anew every time: no two epochs see the same rows."""
+
+import math
+
+import torch
+
+from pretrain.exceptions import SettingsError
+
+SHARE_SHIFTED = 0.5  # of the rows: the rest keep the network at home where the images are
+
+
+class ImageShift:
+    """Moves half of the images of a batch by whole pixels; what comes in at an edge repeats the edge.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Height and width, and channels if there are any, of a row before it was flattened.
+    largest : int
+        Pixels each way: both offsets of a shifted image are drawn uniformly from -largest to largest.
+    generator : torch.Generator
+        On the rows' device.
+
+    Raises
+    ------
+    SettingsError
+        If the rows are no images, or not larger than the shift.
+    """
+
+    def __init__(self, image_shape: tuple[int, ...] | None, largest: int, *, generator: torch.Generator) -> None:
+        if image_shape is None or len(image_shape) not in (2, 3):
+            raise SettingsError(f"shift is for rows that are images; these have the shape {image_shape}.")
+        if largest >= min(image_shape[:2]):
+            raise SettingsError(f"shift must be below the images' {min(image_shape[:2])} pixels; got {largest}.")
+        self.image_shape, self.largest, self.generator = tuple(image_shape), largest, generator
+
+    def __call__(self, X: torch.Tensor) -> torch.Tensor:
+        """Shifted copies of the rows X, (batch, n_features) -> (batch, n_features)."""
+        n, (height, width) = len(X), self.image_shape[:2]
+        offsets = torch.empty(n, 2, 1, dtype=torch.int64, device=X.device)
+        offsets.random_(-self.largest, self.largest + 1, generator=self.generator)
+        offsets *= torch.empty(n, 1, 1, device=X.device).uniform_(generator=self.generator) < SHARE_SHIFTED
+        places = torch.arange(max(height, width), device=X.device)
+        rows = (places[:height] - offsets[:, 0]).clamp_(0, height - 1)
+        columns = (places[:width] - offsets[:, 1]).clamp_(0, width - 1)
+        image = torch.arange(n, device=X.device)[:, None, None]
+        shifted = X.view(n, *self.image_shape)[image, rows[:, :, None], columns[:, None, :]]
+        return shifted.view(n, math.prod(self.image_shape))

@@ -1,0 +1,70 @@
+"""Shifted images."""
+
+import numpy as np
+import pytest
+import torch
+
+from pretrain import Finetuning
+from pretrain.augmentation import ImageShift
+from pretrain.baselines import scratch_autoencoder
+from pretrain.exceptions import SettingsError
+from pretrain.random_streams import RandomStreams
+from pretrain.settings import FinetuneSettings, TrainingSettings
+
+
+def shifted(image, down, right):
+    """The image moved by hand, edges repeated."""
+    L = max(abs(down), abs(right), 1)
+    padded = np.pad(image, [(L, L), (L, L), *[(0, 0)] * (image.ndim - 2)], mode="edge")
+    height, width = image.shape[:2]
+    return padded[L - down : L - down + height, L - right : L - right + width]
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4, 3, 2)])
+def test_images_are_moved_by_whole_pixels_and_half_of_them_stay(shape):
+    n = 4000
+    image = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    X = torch.from_numpy(np.tile(image.reshape(1, -1), (n, 1)))
+    before = X.clone()
+    out = ImageShift(shape, 1, generator=torch.Generator().manual_seed(0))(X)
+    assert torch.equal(X, before)
+    offsets = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    counts = [int((out == torch.from_numpy(shifted(image, *o).copy()).view(1, -1)).all(dim=1).sum()) for o in offsets]
+    assert sum(counts) == n
+    expected = n * np.where([o == (0, 0) for o in offsets], 0.5 + 0.5 / 9, 0.5 / 9)
+    assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
+
+
+def test_an_autoencoder_reconstructs_the_shifted_image_that_it_saw():
+    """With the rate at zero nothing but the rows decides the loss: here that of images moved by at most one pixel."""
+    X = np.zeros((40, 25), dtype=np.float32)
+    X[:, 0] = 1  # a corner: moved inwards it is repeated by the edge, outwards it stays or leaves
+    network = scratch_autoencoder("sigmoid", 25, [3], generator=torch.Generator().manual_seed(0))
+    losses = {}
+    for shift in (0, 1):
+        training = TrainingSettings(epochs=1, learning_rate=1e-30, batch_size=40, precision="float32")
+        settings = FinetuneSettings(training=training, shift=shift)
+        [record] = Finetuning(network, X, None, settings, seed=0, device="cpu", image_shape=(5, 5))
+        losses[shift] = record["loss"]
+    rows = ImageShift((5, 5), 1, generator=RandomStreams(0).generator("shift"))(torch.from_numpy(X))
+    with torch.no_grad():
+        outputs = network(rows)
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(outputs, rows, reduction="none")
+    assert losses[1] == pytest.approx(float(expected.sum(dim=1).mean()), rel=1e-5)
+    assert losses[1] != pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "largest", "message"), [(None, 1, "images"), ((5,), 1, "images"), ((5, 5), 5, "below")]
+)
+def test_rows_that_cannot_be_shifted_are_refused(shape, largest, message):
+    with pytest.raises(SettingsError, match=message):
+        ImageShift(shape, largest, generator=torch.Generator())
+
+
+def test_shifts_are_drawn_anew_and_from_their_generator_alone():
+    X = torch.rand(50, 16)
+    draws = [ImageShift((4, 4), 2, generator=torch.Generator().manual_seed(1)) for _ in range(2)]
+    first, again = draws[0](X), draws[1](X)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, draws[0](X))
