@@ -128,3 +128,26 @@ def test_digits_pipeline(tmp_path):
         assert (result["fit_seconds_median"] == 0) == (arm == "raw pixels")
         assert f"\n{arm} " in done.stdout
     assert by_arm["BernoulliRBM"]["difference_percent"] == 0
+
+
+def test_masking_sweep_makes_what_is_missing(tmp_path):
+    short = ("--data", "digits", "--seeds", "1", "--pretrain-epochs", "1", "--epochs", "1", "-o", tmp_path)
+    for levels in (("--level", "0"), ("--level", "0", "--level", "0.3")):
+        done = run_script("masking_sweep.py", *levels, *short)
+        assert done.returncode == 0, done.stderr
+    runs = recorded(tmp_path / "sweep.json")["runs"]
+    assert [(run["level"], run["seed"]) for run in runs] == [(0, 0), (0.3, 0)]
+    assert done.stdout.count('"seconds"') == 1  # level 0 was there
+    assert (tmp_path / "sweep.png").stat().st_size > 0
+    other = run_script("masking_sweep.py", *short, "--epochs", "2")
+    assert other.returncode == 1
+    assert "take another -o" in other.stderr
+
+
+def test_table_denoising(tmp_path):
+    done = run_script("table_denoising.py", "--labels", "20", "--seeds", "1", "-o", tmp_path / "table.json")
+    assert done.returncode == 0, done.stderr
+    runs = recorded(tmp_path / "table.json")["runs"]
+    assert {run["labels"] for run in runs} == {20}
+    assert all(0 <= run["error"] < 50 for run in runs)
+    assert all(f"\n{run['arm']} " in done.stdout for run in runs)
