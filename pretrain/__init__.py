@@ -19,9 +19,9 @@ from pretrain.estimators import (
 )
 from pretrain.finetuning import Finetuning
 from pretrain.greedy import GreedyPretraining
-from pretrain.network import unroll
 from pretrain.rbm import RBM
 from pretrain.stack import Stack
+from pretrain.unrolling import unroll
 
 __version__ = "0.1.0"
 

@@ -15,10 +15,10 @@ from stacks import KINDS, SCALED_KINDS, SIZES, make_stack
 
 import checkpoints
 from pretrain.exceptions import CheckpointError
-from pretrain.network import unroll
 from pretrain.rbm import RBM
 from pretrain.stack import Stack
 from pretrain.unit_types import HIDDEN_UNIT_TYPES, UNIT_TYPES
+from pretrain.unrolling import unroll
 
 MIXED = "bernoulli:1+gaussian_learned:2+softmax:2+softmax:3+gaussian_learned:1+noisy_relu:1+spin:1"
 RBM_KINDS = [kind for kind, layers in (KINDS | SCALED_KINDS).items() if all(cls is RBM for cls, _ in layers)]

@@ -17,10 +17,11 @@ import pretrain
 from checkpoints.stack_codec import LAYER_CODECS
 from pretrain.autoencoder import Autoencoder
 from pretrain.baselines import BASELINES, scratch_network
-from pretrain.network import Network, unroll
+from pretrain.network import Network
 from pretrain.rbm import RBM
 from pretrain.scaling import Scaling
 from pretrain.stack import LAYER_KINDS, Stack
+from pretrain.unrolling import unroll
 
 N_FEATURES, SIZES, N_OUTPUTS = 7, (5, 3), 11
 FORMAT_PAGE = Path(checkpoints.__file__).with_name("FORMAT.md")

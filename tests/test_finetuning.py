@@ -31,8 +31,8 @@ from pretrain.batches import Batch
 from pretrain.exceptions import SettingsError
 from pretrain.finetuning import Finetuning
 from pretrain.hidden_layers import Dropout
-from pretrain.network import unroll
 from pretrain.random_streams import RandomStreams
+from pretrain.unrolling import unroll
 
 
 def moved(module, before):

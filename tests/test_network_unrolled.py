@@ -9,8 +9,9 @@ from stacks import KINDS, SCALED_KINDS, SIZES, make_stack, rows
 
 from pretrain.exceptions import SettingsError
 from pretrain.hidden_layers import Dropout
-from pretrain.network import Architecture, unroll
+from pretrain.network import Architecture
 from pretrain.scaling import Scaling
+from pretrain.unrolling import unroll
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 every_kind = pytest.mark.parametrize("kind", [*KINDS, *SCALED_KINDS])

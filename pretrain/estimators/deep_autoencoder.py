@@ -21,10 +21,11 @@ from pretrain.estimators.inputs import (
 from pretrain.exceptions import DataError
 from pretrain.finetuning import Finetuning
 from pretrain.greedy import GreedyPretraining
-from pretrain.network import Network, unroll
+from pretrain.network import Network
 from pretrain.settings import LAYER_SETTINGS, FinetuneSettings, LayerSettings, RBMSettings
 from pretrain.stack import map_rows
 from pretrain.training import Record
+from pretrain.unrolling import unroll
 
 PRETRAINING_PARAMETERS = {"epochs": "pretrain_epochs", "batch_size": "pretrain_batch_size", "precision": "precision"}
 FINETUNING_PARAMETERS = {

@@ -6,10 +6,11 @@ import numpy as np
 
 from pretrain.estimators.supervised import SupervisedEstimator
 from pretrain.greedy import GreedyPretraining
-from pretrain.network import Network, unroll
+from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
 from pretrain.settings import LayerSettings
+from pretrain.unrolling import unroll
 
 # Fields of TrainingSettings and the parameters that fill them in pretraining.
 PRETRAINING_PARAMETERS = {

@@ -1,0 +1,99 @@
+"""Unrolling: a stack becomes a classifier, a regressor or a deep autoencoder with the same weights.
+
+References
+----------
+.. [1] Hinton, G. E. & Salakhutdinov, R. R. (2006). Reducing the dimensionality of data with neural networks.
+       Science 313, 504-507.
+"""
+
+import torch
+from torch import nn
+
+from pretrain._validation import require_choice
+from pretrain.exceptions import SettingsError
+from pretrain.network import Architecture, Network
+from pretrain.stack import Stack
+
+
+def unroll(
+    stack: Stack,
+    into: str = "classifier",
+    *,
+    n_outputs: int | None = None,
+    dropout: float = 0.0,
+    input_dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Network:
+    """Turn a stack into a feed-forward network with the same weights.
+
+    The hidden layers of a classifier or regressor equal the stack's encoding exactly, and an output layer with
+    random weights is put on top. A deep autoencoder is the stack's encoding followed by its decoding [1]_: the
+    decoder starts from the transposed weights and the visible biases, and is independent of the encoder from
+    then on. The stack is copied, not shared.
+
+    Parameters
+    ----------
+    stack : Stack
+    into : {"classifier", "regressor", "autoencoder"}
+    n_outputs : int or None
+        Classes or targets; None for "autoencoder".
+    dropout, input_dropout : float
+        For the training to come; see `Dropout` about pretrained weights.
+    generator : torch.Generator or None
+        Draws the output layer (Xavier uniform); needed unless `into` is "autoencoder".
+
+    Raises
+    ------
+    SettingsError
+        For an unknown `into`, or a missing `n_outputs` or `generator`.
+    """
+    require_choice("unroll", "into", into, ("classifier", "regressor", "autoencoder"))
+    if into == "autoencoder":
+        return _unroll_autoencoder(stack, dropout, input_dropout)
+    if n_outputs is None or generator is None:
+        raise SettingsError(f"unroll into a {into} needs n_outputs and a generator for the output layer.")
+    architecture = Architecture(
+        n_features=stack.n_visible,
+        n_outputs=n_outputs,
+        hidden_layer_sizes=stack.hidden_layer_sizes,
+        activations=tuple(layer.activation for layer in stack.layers),
+        output_activation="softmax" if into == "classifier" else "identity",
+        task="classification" if into == "classifier" else "regression",
+        input_dropout=input_dropout,
+        dropout=dropout,
+    )
+    network = Network(architecture, scaling=stack.scaling)
+    for hidden, layer in zip(network.hidden, stack.layers, strict=True):
+        _copy_linear(hidden.linear, layer.encoder_weight, layer.encoder_bias)
+    nn.init.xavier_uniform_(network.head.weight, generator=generator)
+    nn.init.zeros_(network.head.bias)
+    return network
+
+
+def _unroll_autoencoder(stack: Stack, dropout: float, input_dropout: float) -> Network:
+    layers, sizes = list(stack.layers), stack.hidden_layer_sizes
+    decoders = layers[:0:-1]  # every layer but the first, from the top down; the first is the output layer
+    architecture = Architecture(
+        n_features=stack.n_visible,
+        n_outputs=stack.n_visible,
+        hidden_layer_sizes=(*sizes, *sizes[-2::-1]),
+        activations=(*(k.activation for k in layers), *(k.output_activation for k in decoders)),
+        output_activation=layers[0].output_activation,
+        task="reconstruction",
+        input_dropout=input_dropout,
+        dropout=dropout,
+        n_encoder_layers=len(layers),
+    )
+    network = Network(architecture, scaling=stack.scaling)
+    for hidden, layer in zip(network.hidden, layers, strict=False):
+        _copy_linear(hidden.linear, layer.encoder_weight, layer.encoder_bias)
+    for hidden, layer in zip(network.hidden[len(layers) :], decoders, strict=True):
+        _copy_linear(hidden.linear, layer.decoder_weight, layer.decoder_bias)
+    _copy_linear(network.head, layers[0].decoder_weight, layers[0].decoder_bias)
+    return network
+
+
+@torch.no_grad()
+def _copy_linear(linear: nn.Linear, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    linear.weight.copy_(weight)
+    linear.bias.copy_(bias)
