@@ -10,6 +10,7 @@ from pretrain import Stack
 from pretrain.device import resolve_device
 from pretrain.exceptions import DataError
 from pretrain.network import Network
+from pretrain.reconstruction import reconstruction_errors
 
 UNITS = {
     "classification": "% of the rows wrong",
@@ -91,11 +92,5 @@ def _examples(labels: np.ndarray) -> str:
 
 def _reconstruction_error(model: Any, X: np.ndarray) -> float:
     # In the scaled space, where 1.0 is the full range of a pixel: the papers' unit.
-    module = network_or_stack(model)
-    rebuilt = module.predict(X) if isinstance(module, Network) else module.inverse_transform(module.transform(X))
-    if isinstance(module, Stack) and getattr(module.layers[0], "visible_units", None) is not None:
-        units = module.layers[0].visible_units
-        if units.name == "replicated_softmax":  # decodes to shares of a document's words
-            rebuilt = rebuilt * X.sum(axis=1, keepdims=True)
-    difference = module.scaling.apply(X).astype(np.float64) - module.scaling.apply(rebuilt)
-    return float(np.square(difference).sum(axis=1).mean())
+    module = network_or_stack(model).eval()
+    return float(reconstruction_errors(module, module.scaled(X)).mean(dtype=np.float64))

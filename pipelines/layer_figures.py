@@ -12,8 +12,9 @@ from pipelines.weight_change import weight_change, weight_structure
 from pretrain.activations import LAYER_ACTIVATIONS
 from pretrain.column_groups import parse_groups
 from pretrain.gaussian_units import HIGHEST_VARIANCE, LOWEST_VARIANCE
-from pretrain.monitoring import RANGES, free_energy_gap, reconstruction_error, unit_shares
+from pretrain.monitoring import RANGES, free_energy_gap, unit_shares
 from pretrain.rbm import RBM
+from pretrain.reconstruction import reconstruction_errors
 
 END_MARGIN = 0.01  # of the range: code values closer to an end than this pass hardly any gradient
 COPY_CORRELATION = 0.99
@@ -265,7 +266,7 @@ def _code_growth(codes: torch.Tensor, rows: torch.Tensor, activation: str) -> fl
 
 def _reconstruction_ratio(layer: Any, rows: torch.Tensor) -> float | None:
     of_mean = float(rows.double().var(dim=0, correction=0).sum())
-    error = reconstruction_error(layer, rows)
+    error = float(reconstruction_errors(layer, rows).mean())
     return error / of_mean if of_mean > 0 and math.isfinite(error) else None
 
 

@@ -9,6 +9,7 @@ from pretrain.activations import LAYER_ACTIVATIONS
 from pretrain.column_groups import parse_groups
 from pretrain.likelihood import pseudo_log_likelihood
 from pretrain.rbm import RBM
+from pretrain.reconstruction import reconstruction_errors
 from pretrain.unit_states import can_be_listed
 
 MONITORED_ROWS = 1000
@@ -51,7 +52,7 @@ class LayerMonitor:
         judged = rows if self.validation_rows is None else self.validation_rows[:MONITORED_ROWS]
         weight = self.layer.weight
         figures = {
-            "reconstruction_error": reconstruction_error(self.layer, judged),
+            "reconstruction_error": float(reconstruction_errors(self.layer, judged).mean()),
             **unit_shares(self.layer.encode(rows), self.layer.activation),
             "weight_norm": float(weight.norm()),
             "gradient_norm": 0.0 if weight.grad is None else float(weight.grad.norm()),
@@ -64,15 +65,6 @@ class LayerMonitor:
             if self.validation_rows is not None:
                 figures["free_energy_gap"] = free_energy_gap(self.layer, rows, judged)
         return figures
-
-
-@torch.no_grad()
-def reconstruction_error(layer: Any, rows: torch.Tensor) -> float:
-    """Squared error of decode(encode(x)), summed over features, mean over rows."""
-    reconstruction = layer.decode(layer.encode(rows))
-    if isinstance(layer, RBM) and (totals := layer.visible_units.row_totals(rows)) is not None:
-        reconstruction = reconstruction * totals
-    return float((reconstruction - rows).square().sum(dim=1).mean())
 
 
 @torch.no_grad()

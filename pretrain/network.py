@@ -14,7 +14,7 @@ from pretrain.column_groups import parse_groups
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.hidden_layers import DenseLayer, Dropout, ResidualLayer
 from pretrain.scaling import Scaling, inference_dtype
-from pretrain.stack import encode_rows, map_rows
+from pretrain.stack import decode_rows, encode_rows, map_rows
 
 TASKS = ("classification", "regression", "reconstruction")
 LAYER_TYPES = ("dense", "residual")
@@ -194,15 +194,21 @@ class Network(nn.Module):
 
     def transform(self, X: Any) -> np.ndarray:
         """Codes of raw rows: (n_samples, n_features) -> (n_samples, n_hidden)."""
-        return encode_rows(self.eval(), self._scaled(X)).numpy(force=True)
+        return encode_rows(self.eval(), self.scaled(X)).numpy(force=True)
 
-    def _outputs(self, X: np.ndarray) -> np.ndarray:
-        return self.output_rows(self._scaled(X))
+    def inverse_transform(self, H: np.ndarray) -> np.ndarray:
+        """Raw rows from codes of an autoencoder: (n_samples, n_hidden) -> (n_samples, n_features)."""
+        self._require_task("reconstruction", "inverse_transform")
+        return self.scaling.undo(decode_rows(self.eval(), H).numpy(force=True))
 
-    def _scaled(self, X: np.ndarray) -> np.ndarray:
+    def scaled(self, X: Any) -> Any:
+        """Raw rows as the network takes them, checked: (n_samples, n_features), float64 where they were so."""
         if X.ndim != 2 or X.shape[1] != self.n_visible:
             raise DataError(f"The network takes rows of {self.n_visible} features; got shape {X.shape}.")
         return self.scaling.apply(X, inference_dtype(X))
+
+    def _outputs(self, X: np.ndarray) -> np.ndarray:
+        return self.output_rows(self.scaled(X))
 
     def _require_task(self, task: str, method: str) -> None:
         if self.architecture.task != task:

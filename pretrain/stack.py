@@ -134,6 +134,14 @@ class Stack(nn.Module):
         Rows are an array, a tensor or a scipy sparse matrix. float64 rows are encoded in float64, all others in
         float32. Other shapes than that raise DataError.
         """
+        return encode_rows(self, self.scaled(X)).numpy(force=True)
+
+    def inverse_transform(self, H: np.ndarray) -> np.ndarray:
+        """Raw rows from top codes: decode, then undo the scaling. (n_samples, n_hidden) -> (n_samples, n_visible)."""
+        return self.scaling.undo(decode_rows(self, H).numpy(force=True))
+
+    def scaled(self, X: Any) -> Any:
+        """Raw rows as the first layer takes them, checked: (n_samples, n_visible), float64 where they were so."""
         if len(X.shape) != 2 or X.shape[1] != self.n_visible:
             raise DataError(f"The stack takes rows of {self.n_visible} features; got shape {tuple(X.shape)}.")
         X = X.numpy(force=True) if isinstance(X, torch.Tensor) else X
@@ -142,16 +150,19 @@ class Stack(nn.Module):
             raise DataError(
                 "The rows hold NaN. Fill them first, for a stack on an RBM with pretrain.missing_values.impute."
             )
-        return encode_rows(self, self.scaling.apply(X, inference_dtype(X))).numpy(force=True)
-
-    def inverse_transform(self, H: np.ndarray) -> np.ndarray:
-        """Raw rows from top codes: decode, then undo the scaling. (n_samples, n_hidden) -> (n_samples, n_visible)."""
-        return self.scaling.undo(map_rows(self, type(self).decode, H, self.n_visible).numpy(force=True))
+        return self.scaling.apply(X, inference_dtype(X))
 
 
 def encode_rows(encoder: Any, X: Any) -> torch.Tensor:
     """`encoder.encode` for all rows, (n_samples, n_visible) -> (n_samples, n_hidden); see `map_rows`."""
     return map_rows(encoder, type(encoder).encode, X, encoder.n_hidden)
+
+
+def decode_rows(decoder: Any, H: Any) -> torch.Tensor:
+    """`decoder.decode` for all codes, (n_samples, n_hidden) -> (n_samples, n_visible); see `map_rows`."""
+    if len(H.shape) != 2 or H.shape[1] != decoder.n_hidden:
+        raise DataError(f"inverse_transform takes codes of {decoder.n_hidden} units; got {tuple(H.shape)}.")
+    return map_rows(decoder, type(decoder).decode, H, decoder.n_visible)
 
 
 @torch.no_grad()

@@ -18,12 +18,11 @@ from pretrain.estimators.inputs import (
     seed_from,
     training_settings,
 )
-from pretrain.exceptions import DataError
 from pretrain.finetuning import Finetuning
 from pretrain.greedy import GreedyPretraining
 from pretrain.network import Network
+from pretrain.reconstruction import reconstruction_errors
 from pretrain.settings import LAYER_SETTINGS, FinetuneSettings, LayerSettings, RBMSettings
-from pretrain.stack import map_rows
 from pretrain.training import Record
 from pretrain.unrolling import unroll
 
@@ -155,20 +154,13 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Rows from codes: (n_samples, n_code) -> (n_samples, n_features), in the units of the data."""
         check_is_fitted(self)
-        codes = np.asarray(X)
-        if codes.ndim != 2 or codes.shape[1] != self.network_.n_hidden:
-            raise DataError(f"inverse_transform takes codes of {self.network_.n_hidden} units; got {codes.shape}.")
-        network = self.network_
-        rows = map_rows(network.eval(), type(network).decode, codes, network.n_visible).numpy(force=True)
-        return network.scaling.undo(rows)
+        return self.network_.inverse_transform(np.asarray(X))
 
     def reconstruction_error(self, X: Any) -> np.ndarray:
         """Squared error of the scaled rows, summed over features: (n_samples, n_features) -> (n_samples,)."""
         check_is_fitted(self)
         X = check_rows(self, X, accept_sparse=True)
-        network = self.network_
-        scaled = network.scaling.apply(X, np.float64)
-        return map_rows(network.eval(), _squared_error, scaled, 1)[:, 0].numpy(force=True)
+        return reconstruction_errors(self.network_.eval(), self.network_.scaling.apply(X, np.float64))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the mean of `reconstruction_error`: higher is better."""
@@ -226,10 +218,6 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         require_choice("DeepAutoencoder", "reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
         training = training_settings(self, FINETUNING_PARAMETERS)
         return FinetuneSettings(reconstruction_loss=self.reconstruction_loss, training=training)
-
-
-def _squared_error(network: Network, rows: Any) -> Any:
-    return (network.decode(network.encode(rows)) - rows).square().sum(dim=1, keepdim=True)
 
 
 def _line(record: Record) -> str:

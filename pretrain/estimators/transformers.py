@@ -18,7 +18,6 @@ from pretrain.estimators.inputs import (
     seed_from,
     training_settings,
 )
-from pretrain.exceptions import DataError
 from pretrain.greedy import GreedyPretraining
 from pretrain.settings import LAYER_SETTINGS, LayerSettings
 from pretrain.training import Record
@@ -83,10 +82,7 @@ class StackEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Means of the data given codes: (n_samples, n_hidden) -> (n_samples, n_features), in data units."""
         check_is_fitted(self)
-        codes = np.asarray(X)
-        if codes.ndim != 2 or codes.shape[1] != self.stack_.n_hidden:
-            raise DataError(f"inverse_transform takes codes of {self.stack_.n_hidden} units; got {codes.shape}.")
-        return self.stack_.inverse_transform(codes)
+        return self.stack_.inverse_transform(np.asarray(X))
 
     def fitted_state(self) -> dict[str, Any]:
         """What a file must hold besides the parameters: the model, plain attributes, the records."""
