@@ -4,26 +4,15 @@ import dataclasses
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
 
 from pretrain._validation import require_choice, require_sequence
 from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES
-from pretrain.estimators.inputs import (
-    check_rows,
-    choose_scaling,
-    like_input,
-    require_verbose,
-    seed_from,
-    training_settings,
-)
+from pretrain.estimators.base import CodeTransformer
+from pretrain.estimators.inputs import require_verbose, training_settings
 from pretrain.finetuning import Finetuning
-from pretrain.greedy import GreedyPretraining
 from pretrain.network import Network
 from pretrain.reconstruction import reconstruction_errors
 from pretrain.settings import LAYER_SETTINGS, FinetuneSettings, LayerSettings, RBMSettings
-from pretrain.training import Record
 from pretrain.unrolling import unroll
 
 PRETRAINING_PARAMETERS = {"epochs": "pretrain_epochs", "batch_size": "pretrain_batch_size", "precision": "precision"}
@@ -36,10 +25,9 @@ FINETUNING_PARAMETERS = {
     "weight_decay": "alpha",
     "precision": "precision",
 }
-FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_")
 
 
-class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DeepAutoencoder(CodeTransformer):
     """Deep autoencoder [1]_: a stack with a linear code, unrolled into encoder and decoder and fine-tuned.
 
     Parameters
@@ -86,6 +74,8 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
            Science 313, 504-507.
     """
 
+    network_: Network
+
     def __init__(
         self,
         hidden_layer_sizes: Any = (256, 64, 16),
@@ -130,78 +120,23 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         require_verbose(self)
         require_sequence("DeepAutoencoder", "hidden_layer_sizes", self.hidden_layer_sizes)
         layers, finetuning = self._layer_settings(), self._finetune_settings()
-        X = check_rows(self, X, reset=True, accept_sparse=True)
-        scaling = choose_scaling(self, X)
-        self.seed_ = seed_from(self.random_state)
-        rows = scaling.apply(X)
-        self.report_: list[Record] = []
-        pretraining = GreedyPretraining(
-            rows, self.hidden_layer_sizes, layers, seed=self.seed_, device=self.device, scaling=scaling
-        )
-        self._follow(pretraining)
-        network = unroll(pretraining.stack, "autoencoder")
-        run = Finetuning(network, rows, None, finetuning, seed=self.seed_, device=self.device)
-        self.n_iter_ = self._follow(run)
-        self.network_: Network = network
+        X = self._check_rows(X, reset=True)
+        stack, rows = self._pretrain(X, self.hidden_layer_sizes, layers)
+        network = unroll(stack, "autoencoder")
+        for record in Finetuning(network, rows, None, finetuning, seed=self.seed_, device=self.device):
+            self._note(record)
+        self.n_iter_ = sum(record["stage"] == "finetune" for record in self.report_)
+        self.network_ = network
         return self
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Codes of rows: (n_samples, n_features) -> (n_samples, n_code)."""
-        check_is_fitted(self)
-        X = check_rows(self, X, accept_sparse=True)
-        return like_input(self.network_.transform(X), X)
-
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        """Rows from codes: (n_samples, n_code) -> (n_samples, n_features), in the units of the data."""
-        check_is_fitted(self)
-        return self.network_.inverse_transform(np.asarray(X))
 
     def reconstruction_error(self, X: Any) -> np.ndarray:
         """Squared error of the scaled rows, summed over features: (n_samples, n_features) -> (n_samples,)."""
-        check_is_fitted(self)
-        X = check_rows(self, X, accept_sparse=True)
-        return reconstruction_errors(self.network_.eval(), self.network_.scaling.apply(X, np.float64))
+        network, X = self._model, self._check_rows(X)
+        return reconstruction_errors(network.eval(), network.scaling.apply(X, np.float64))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the mean of `reconstruction_error`: higher is better."""
         return -float(self.reconstruction_error(X).mean())
-
-    def fitted_state(self) -> dict[str, Any]:
-        """What a file must hold besides the parameters: the model, plain attributes, the records."""
-        check_is_fitted(self)
-        attributes = {name: getattr(self, name) for name in FITTED_ATTRIBUTES if hasattr(self, name)}
-        return {"model": self.network_, "attributes": attributes, "history": list(self.report_)}
-
-    @classmethod
-    def from_fitted_state(cls, params: dict[str, Any], state: dict[str, Any]) -> Self:
-        """The fitted estimator that `get_params` and `fitted_state` describe."""
-        estimator = cls(**params)
-        estimator.network_, estimator.report_ = state["model"], list(state["history"])
-        for name, value in state["attributes"].items():
-            setattr(estimator, name, value)
-        return estimator
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.input_tags.sparse = True
-        return tags
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.network_.n_hidden
-
-    def _follow(self, run: Any) -> int:
-        """Consume a run, keep its records, print them if asked to; how many there were."""
-        before = len(self.report_)
-        for record in run:
-            self.report_.append(record)
-            if self.verbose:
-                print(f"[DeepAutoencoder] {_line(record)}")  # noqa: T201 - asked for by verbose=True
-        return len(self.report_) - before
 
     def _layer_settings(self) -> list[LayerSettings]:
         require_choice("DeepAutoencoder", "kind", self.kind, LAYER_SETTINGS)
@@ -218,9 +153,3 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         require_choice("DeepAutoencoder", "reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
         training = training_settings(self, FINETUNING_PARAMETERS)
         return FinetuneSettings(reconstruction_loss=self.reconstruction_loss, training=training)
-
-
-def _line(record: Record) -> str:
-    where = "" if record["layer"] is None else f" layer {record['layer']}"
-    epoch = f"epoch {record['epoch']}/{record['n_epochs']}"
-    return f"{record['stage']}{where} {epoch}: loss {record['loss']:.4g}, {record['seconds']:.2f} s"

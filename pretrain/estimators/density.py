@@ -1,5 +1,7 @@
 """What an estimator that holds an RBM can say as a density model: likelihoods, samples, missing values."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,7 @@ class DensityEstimator:
     stack_: Stack
     seed_: int
     mean_: np.ndarray
-    _log_partitions: dict[int | None, LogPartition]
+    _log_partitions: Mapping[int | None, LogPartition] = MappingProxyType({})
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-likelihood of rows, -F(x) - log Z: (n_samples, n_features) -> (n_samples,), in nats.

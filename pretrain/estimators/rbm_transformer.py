@@ -234,9 +234,6 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         complete = map_rows(self._rbm, fill_with_means, scaled, self._rbm.n_visible).numpy(force=True)
         return self.stack_.scaling.undo(complete).astype(X.dtype)
 
-    def _after_load(self) -> None:
-        self._log_partitions = {}
-
     def _after_fit(self, rows: Any) -> None:
         self._log_partitions = {}
         self._gibbs_calls = 0

@@ -4,13 +4,14 @@ from abc import abstractmethod
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from pretrain._validation import require_flag, require_number
+from pretrain.estimators.base import ModelEstimator
 from pretrain.estimators.inputs import (
     check_rows,
     choose_scaling,
@@ -25,7 +26,6 @@ from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
 from pretrain.settings import FinetuneSettings
-from pretrain.training import Record
 
 UNLABELLED = -1
 SIGNED_CLASSES = (-1, 1)  # a common way to write two classes; one class and unlabelled rows could not be learned
@@ -44,7 +44,6 @@ FINETUNING_PARAMETERS = {
     "tol": "tol",
     "precision": "precision",
 }
-FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_")
 
 
 class Targets(NamedTuple):
@@ -61,19 +60,15 @@ class Targets(NamedTuple):
     scaling: Scaling
 
 
-class SupervisedEstimator(BaseEstimator):
+class SupervisedEstimator(ModelEstimator):
     """Base of the classifiers and regressors: everything but where the network comes from.
 
     Attributes
     ----------
     network_ : Network
         The trained network; it holds the scaling and the classes.
-    report_ : list of dict
-        The records of every epoch, pretraining included.
     n_iter_ : int
         Epochs of supervised training that ran.
-    n_features_in_ : int
-    feature_names_in_ : ndarray of str, where the input had column names
     """
 
     task: str
@@ -109,7 +104,7 @@ class SupervisedEstimator(BaseEstimator):
         scaled = scaling.apply(X)
         self.seed_ = seed_from(self.random_state)
         if not warm:
-            self.report_: list[Record] = []
+            self.report_ = []
             self.network_ = self._initial_network(scaled, scaling, targets.n_outputs, RandomStreams(self.seed_))
             self.network_.classes, self.network_.target_scaling = targets.classes, targets.scaling
         labelled = scaled if targets.labelled.all() else scaled[targets.labelled]
@@ -172,13 +167,6 @@ class SupervisedEstimator(BaseEstimator):
             training=training_settings(self, FINETUNING_PARAMETERS),
         )
 
-    def _note(self, record: Record) -> None:
-        self.report_.append(record)
-        if self.verbose:
-            where = "" if record["layer"] is None else f" layer {record['layer']}"
-            line = f"{record['stage']}{where} epoch {record['epoch']}/{record['n_epochs']}"
-            print(f"[{type(self).__name__}] {line}: loss {record['loss']:.4g}, {record['seconds']:.2f} s")  # noqa: T201 - asked for by verbose=True, as scikit-learn's own estimators print
-
     @property
     def loss_curve_(self) -> list[float]:
         """Training loss of each epoch of supervised training."""
@@ -193,24 +181,6 @@ class SupervisedEstimator(BaseEstimator):
         if self.task == "classification":
             return [1 - record["validation_error"] / 100 for record in validated]
         return [-record["validation_loss"] for record in validated]
-
-    def fitted_state(self) -> dict[str, Any]:
-        """What a file must hold besides the parameters: the model, plain attributes, the records."""
-        check_is_fitted(self, "network_")
-        attributes = {name: getattr(self, name) for name in FITTED_ATTRIBUTES if hasattr(self, name)}
-        return {"model": self.network_, "attributes": attributes, "history": list(self.report_)}
-
-    @classmethod
-    def from_fitted_state(cls, params: dict[str, Any], state: dict[str, Any]) -> Self:
-        """The fitted estimator that `get_params` and `fitted_state` describe."""
-        estimator = cls(**params)
-        estimator.network_, estimator.report_ = state["model"], list(state["history"])
-        for name, value in state["attributes"].items():
-            setattr(estimator, name, value)
-        return estimator
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
 
 
 class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
@@ -230,20 +200,17 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels of rows: (n_samples, n_features) -> (n_samples,)."""
-        check_is_fitted(self)
-        return self.network_.predict(check_rows(self, X))
+        return self._model.predict(check_rows(self, X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Class probabilities of rows: -> (n_samples, n_classes), columns in the order of `classes_`."""
-        check_is_fitted(self)
-        X = check_rows(self, X)
-        return like_input(self.network_.predict_proba(X), X)
+        network, X = self._model, check_rows(self, X)
+        return like_input(network.predict_proba(X), X)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of `predict_proba`, finite where a probability is too small for a float."""
-        check_is_fitted(self)
-        X = check_rows(self, X)
-        return like_input(self.network_.predict_log_proba(X), X)
+        network, X = self._model, check_rows(self, X)
+        return like_input(network.predict_log_proba(X), X)
 
     def _check_training_data(self, X: Any, y: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
         X, y = validate_data(self, X, y, dtype="numeric", reset=reset)
@@ -272,9 +239,8 @@ class NetworkRegressor(RegressorMixin, SupervisedEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Targets of rows: (n_samples, n_features) -> (n_samples,) or (n_samples, n_targets)."""
-        check_is_fitted(self)
-        X = check_rows(self, X)
-        return like_input(self.network_.predict(X), X)
+        network, X = self._model, check_rows(self, X)
+        return like_input(network.predict(X), X)
 
     def _check_training_data(self, X: Any, y: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
         return validate_data(self, X, y, dtype="numeric", multi_output=True, y_numeric=True, reset=reset)

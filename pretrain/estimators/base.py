@@ -1,0 +1,109 @@
+"""What estimators share: one model with its records, to be saved and built again, and codes of rows."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from pretrain.estimators.inputs import check_rows, choose_scaling, like_input, seed_from
+from pretrain.greedy import GreedyPretraining
+from pretrain.stack import Stack
+from pretrain.training import Record
+
+FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_", "mean_", "n_samples_seen_")
+
+
+class ModelEstimator(BaseEstimator):
+    """An estimator around one fitted model, a Stack or a Network.
+
+    Attributes
+    ----------
+    report_ : list of dict
+        The records of every epoch, pretraining included.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str, where the input had column names
+    """
+
+    model_name = "network_"  # of the attribute that holds the model
+    report_: list[Record]
+
+    @property
+    def _model(self) -> Any:
+        check_is_fitted(self)
+        return getattr(self, self.model_name)
+
+    def fitted_state(self) -> dict[str, Any]:
+        """What a file must hold besides the parameters: the model, plain attributes, the records."""
+        attributes = {name: getattr(self, name) for name in FITTED_ATTRIBUTES if hasattr(self, name)}
+        return {"model": self._model, "attributes": attributes, "history": list(self.report_)}
+
+    @classmethod
+    def from_fitted_state(cls, params: dict[str, Any], state: dict[str, Any]) -> Self:
+        """The fitted estimator that `get_params` and `fitted_state` describe."""
+        estimator = cls(**params)
+        estimator.report_ = list(state["history"])
+        for name, value in {cls.model_name: state["model"], **state["attributes"]}.items():
+            setattr(estimator, name, value)
+        return estimator
+
+    def _note(self, record: Record) -> None:
+        """Keep a record, and print it if asked to."""
+        self.report_.append(record)
+        if self.verbose:
+            where = "" if record["layer"] is None else f" layer {record['layer']}"
+            line = f"{record['stage']}{where} epoch {record['epoch']}/{record['n_epochs']}"
+            print(f"[{type(self).__name__}] {line}: loss {record['loss']:.4g}, {record['seconds']:.2f} s")  # noqa: T201 - asked for by verbose=True, as scikit-learn's own estimators print
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, self.model_name)
+
+
+class CodeTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelEstimator):
+    """Base of the transformers: greedy pretraining, codes of rows and rows of codes."""
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Codes of rows: (n_samples, n_features) -> (n_samples, n_code), those of the top layer of a stack."""
+        model, X = self._model, self._check_rows(X)
+        return like_input(model.transform(self._complete(X)), X)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Rows from codes: (n_samples, n_code) -> (n_samples, n_features), in the units of the data."""
+        return self._model.inverse_transform(np.asarray(X))
+
+    def _pretrain(self, X: Any, sizes: Sequence[int], settings: Any, sample_weight: Any = None) -> tuple[Stack, Any]:
+        """The stack of a greedy run over rows, and the rows as they were scaled for it."""
+        scaling = choose_scaling(self, X)
+        self.seed_ = seed_from(self.random_state)
+        rows = scaling.apply(X)
+        run = GreedyPretraining(
+            rows,
+            sizes,
+            settings,
+            seed=self.seed_,
+            sample_weight=sample_weight,
+            device=self.device,
+            scaling=scaling,
+        )
+        self.report_ = []
+        for record in run:
+            self._note(record)
+        return run.stack, rows
+
+    def _check_rows(self, X: Any, *, reset: bool = False) -> Any:
+        return check_rows(self, X, reset=reset, accept_sparse=True)
+
+    def _complete(self, X: Any) -> Any:
+        return X
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.sparse = True
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._model.n_hidden
