@@ -1,6 +1,5 @@
 """The `autoencoder` run: data in, a deep autoencoder out, pretrained or from random weights."""
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,31 +15,10 @@ from pretrain.device import resolve_device
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import in_unit_interval
-from pretrain.settings import LAYER_SETTINGS, FinetuneSettings, LayerSettings, to_dict
+from pretrain.settings import FinetuneSettings, LayerSettings, to_dict
 from pretrain.training import Record
 
 STARTS = ("pretrained", *AUTOENCODER_BASELINES)
-
-
-def code_settings(kind: str, n_layers: int, pretrain_epochs: Any, visible_units: str | None) -> list[LayerSettings]:
-    """Settings of the layers of an encoder: the defaults of their kind, and a linear code.
-
-    Parameters
-    ----------
-    kind : {"rbm", "autoencoder"}
-    n_layers : int
-    pretrain_epochs : int or "auto"
-    visible_units : str or None
-        Of the first layer, for RBMs; None is the default.
-    """
-    base = LAYER_SETTINGS[kind]()
-    training = dataclasses.replace(base.training, epochs=pretrain_epochs)
-    layers: list[LayerSettings] = [dataclasses.replace(base, training=training) for _ in range(n_layers)]
-    if kind == "rbm" and visible_units is not None:
-        layers[0] = dataclasses.replace(layers[0], visible_units=visible_units)  # type: ignore[arg-type]
-    linear = {"hidden_units": "gaussian"} if kind == "rbm" else {"activation": "identity"}
-    layers[-1] = dataclasses.replace(layers[-1], **linear)  # type: ignore[arg-type]
-    return layers
 
 
 def run_autoencoder(

@@ -69,6 +69,14 @@ LayerSettings = RBMSettings | AutoencoderSettings
 LAYER_SETTINGS: dict[str, type[LayerSettings]] = {s.kind: s for s in (RBMSettings, AutoencoderSettings)}
 
 
+def encoder_settings(first: LayerSettings, n_layers: int) -> list[LayerSettings]:
+    """Settings of an encoder whose code is linear: `first`, and the same above it but for the units on the data."""
+    if isinstance(first, RBMSettings):
+        layers = [first, *[dataclasses.replace(first, visible_units="bernoulli")] * (n_layers - 1)]
+        return [*layers[:-1], dataclasses.replace(layers[-1], hidden_units="gaussian")]
+    return [*[first] * (n_layers - 1), dataclasses.replace(first, activation="identity")]
+
+
 def to_dict(settings: Any) -> dict[str, Any]:
     """The settings as nested dicts, lists, strings and numbers, ready for JSON."""
     plain = {

@@ -12,6 +12,7 @@ from pretrain.settings import (
     FinetuneSettings,
     RBMSettings,
     TrainingSettings,
+    encoder_settings,
     layer_settings_from_dict,
     settings_from_dict,
     to_dict,
@@ -327,3 +328,15 @@ def test_nesterov_needs_sgd_with_momentum(options):
 def test_settings_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainingSettings().epochs = 3
+
+
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_the_settings_of_an_encoder(n_layers):
+    training = TrainingSettings(epochs=3)
+    units = ["gaussian", *["bernoulli"] * (n_layers - 1)]
+    codes = [*["bernoulli"] * (n_layers - 1), "gaussian"]
+    rbms = [RBMSettings(v, h, n_gibbs_steps=2, training=training) for v, h in zip(units, codes, strict=True)]
+    assert encoder_settings(RBMSettings("gaussian", n_gibbs_steps=2, training=training), n_layers) == rbms
+    tanh = AutoencoderSettings(activation="tanh", training=training)
+    linear = dataclasses.replace(tanh, activation="identity")
+    assert encoder_settings(tanh, n_layers) == [*[tanh] * (n_layers - 1), linear]

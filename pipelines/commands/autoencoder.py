@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipelines.autoencoding import STARTS, code_settings, run_autoencoder
+from pipelines.autoencoding import STARTS, run_autoencoder
 from pipelines.commands.options import (
     TRAINING_OPTIONS,
     AutoOr,
@@ -23,7 +23,7 @@ from pipelines.commands.options import (
 )
 from pipelines.preparation import prepare
 from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES
-from pretrain.settings import LAYER_SETTINGS, FinetuneSettings
+from pretrain.settings import LAYER_SETTINGS, FinetuneSettings, encoder_settings
 
 
 @click.command(epilog="Example: pretrain autoencoder mnist --layers 1000,500,250,30 -o ae.h5")
@@ -83,7 +83,9 @@ def autoencoder(
     settings = dataclasses.replace(base, training=training_settings(base.training, given))
     if visible_units is not None and (start, kind) != ("pretrained", "rbm"):
         raise click.UsageError("--visible-units is for pretrained layers of kind rbm.")
-    pretraining = code_settings(kind, len(layers), pretrain_epochs, visible_units)
+    training = dataclasses.replace(LAYER_SETTINGS[kind]().training, epochs=pretrain_epochs)
+    units: dict[str, Any] = {} if visible_units is None else {"visible_units": visible_units}
+    pretraining = encoder_settings(LAYER_SETTINGS[kind](training=training, **units), len(layers))
     require_free_output(output, overwrite)
     if validation_fraction is None:
         validation_fraction = 0.1 if settings.training.early_stopping else 0.0

@@ -12,7 +12,7 @@ from pretrain.estimators.inputs import require_verbose, training_settings
 from pretrain.finetuning import Finetuning
 from pretrain.network import Network
 from pretrain.reconstruction import reconstruction_errors
-from pretrain.settings import LAYER_SETTINGS, FinetuneSettings, LayerSettings, RBMSettings
+from pretrain.settings import LAYER_SETTINGS, FinetuneSettings, LayerSettings, RBMSettings, encoder_settings
 from pretrain.unrolling import unroll
 
 PRETRAINING_PARAMETERS = {"epochs": "pretrain_epochs", "batch_size": "pretrain_batch_size", "precision": "precision"}
@@ -140,14 +140,10 @@ class DeepAutoencoder(CodeTransformer):
 
     def _layer_settings(self) -> list[LayerSettings]:
         require_choice("DeepAutoencoder", "kind", self.kind, LAYER_SETTINGS)
-        RBMSettings(visible_units=self.visible_units)  # an illegal value is one whatever the kind
-        base = LAYER_SETTINGS[self.kind]()
-        base = dataclasses.replace(base, training=training_settings(self, PRETRAINING_PARAMETERS, base.training))
-        layers = [base] * len(self.hidden_layer_sizes)
-        if self.kind == "rbm" and layers:
-            layers[0] = dataclasses.replace(layers[0], visible_units=self.visible_units)  # type: ignore[arg-type]
-        linear = {"hidden_units": "gaussian"} if self.kind == "rbm" else {"activation": "identity"}
-        return [*layers[:-1], *(dataclasses.replace(code, **linear) for code in layers[-1:])]  # type: ignore[arg-type]
+        on_units = RBMSettings(visible_units=self.visible_units)  # an illegal value is one whatever the kind
+        base = on_units if self.kind == "rbm" else LAYER_SETTINGS[self.kind]()
+        training = training_settings(self, PRETRAINING_PARAMETERS, base.training)
+        return encoder_settings(dataclasses.replace(base, training=training), len(self.hidden_layer_sizes))
 
     def _finetune_settings(self) -> FinetuneSettings:
         require_choice("DeepAutoencoder", "reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
