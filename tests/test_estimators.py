@@ -601,3 +601,11 @@ def test_digits_at_defaults(cls):
 def test_lbfgs_with_noise_is_refused():
     with pytest.raises(SettingsError, match="turn corruption, dropout and sampling off"):
         fitted("SDAEClassifier", pretrain_solver="lbfgs")
+
+
+@pytest.mark.parametrize(("units", "rate"), [("bernoulli", 0.1), ("gaussian", 0.01), ("noisy_relu", 0.01)])
+def test_the_learning_rate_of_pretraining_is_what_the_units_bear(units, rate):
+    options = {"visible_units": units, "hidden_layer_sizes": (5,)}  # layers above have binary units
+    found = fitted("DBNClassifier", **options)
+    assert same_weights(found, fitted("DBNClassifier", **options, pretrain_learning_rate=rate))
+    assert not same_weights(found, fitted("DBNClassifier", **options, pretrain_learning_rate=0.5 * rate))

@@ -14,14 +14,16 @@ class DBNEstimator(PretrainedEstimator):
     Parameters
     ----------
     hidden_layer_sizes : tuple of int, default=(256, 256)
-    visible_units : {"bernoulli", "gaussian"}, default="bernoulli"
-        Units on the data: for values in [0, 1], or for standardised real values.
+    visible_units : str, default="bernoulli"
+        Units on the data: "bernoulli" for values in [0, 1], "gaussian" or "gaussian_learned" for real values (which
+        "auto" scaling standardises), "softmax", "replicated_softmax" for word counts, "noisy_relu", "spin", or types
+        with widths for the columns of a table, "bernoulli:3+gaussian:2+softmax:4".
     n_gibbs_steps : int, default=1
         The k of CD-k.
     pretrain_epochs : int or "auto", default="auto"
         Epochs a layer; "auto" is 10 on large data, more on small (see `pretrain.budget`).
-    pretrain_learning_rate : float, default=0.1
-        For Gaussian units about a tenth to a hundredth of the default.
+    pretrain_learning_rate : float or "auto", default="auto"
+        "auto" is 0.1, and less for a layer whose units are not binary (`RBM.default_learning_rate`).
     pretrain_batch_size : int or "auto", default="auto"
         "auto" is a fiftieth of the rows, between 10 and 100.
     pretrain_momentum : float, default=0.9
@@ -74,7 +76,7 @@ class DBNEstimator(PretrainedEstimator):
         visible_units: str = "bernoulli",
         n_gibbs_steps: int = 1,
         pretrain_epochs: Any = "auto",
-        pretrain_learning_rate: float = 0.1,
+        pretrain_learning_rate: Any = "auto",
         pretrain_batch_size: Any = "auto",
         pretrain_momentum: float = 0.9,
         pretrain_weight_decay: float = 2e-4,

@@ -62,7 +62,8 @@ class StackTransformer(StackEstimator):
     kind : {"rbm", "autoencoder"}, default="rbm"
         RBMs by contrastive divergence, or tied denoising autoencoders with masking noise.
     learning_rate : float or None, default=None
-        None is the default of the kind: 0.1 with momentum for RBMs, 1e-3 with Adam for autoencoders.
+        None is the default of the kind: for RBMs what their units bear (`RBM.default_learning_rate`, 0.1 here) with
+        momentum, 1e-3 with Adam for autoencoders.
     batch_size : int or "auto", default="auto"
         "auto" is a fiftieth of the rows, between 10 and 100.
     n_iter : int or "auto", default="auto"
