@@ -1,0 +1,218 @@
+"""What classifiers and regressors make of labels and targets, and of a second fit."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.metrics import r2_score
+from sklearn.model_selection import train_test_split
+from small_estimators import (
+    N_ROWS,
+    REGRESSORS,
+    every_classifier,
+    every_regressor,
+    every_supervised,
+    fitted,
+    make,
+    rows,
+    same_weights,
+    targets,
+)
+
+import pretrain.estimators
+from pretrain import (
+    DBNClassifier,
+    Finetuning,
+    GreedyPretraining,
+    SDAEClassifier,
+    unroll,
+)
+from pretrain.exceptions import DataError, SettingsError
+from pretrain.random_streams import RandomStreams
+from pretrain.settings import FinetuneSettings, RBMSettings, TrainingSettings
+
+
+class TestUnlabelledRows:
+    def test_they_are_used_in_pretraining_and_not_in_finetuning(self):
+        X = rows()
+        y = np.where(np.arange(N_ROWS) % 3 == 0, targets("DBNClassifier", X), -1)
+        found = make("DBNClassifier", random_state=3).fit(X, y)
+        X32, labelled = X.astype(np.float32), y != -1
+        layer = RBMSettings(
+            training=TrainingSettings(epochs=2, batch_size=17, initial_momentum=0.5, weight_decay=2e-4)
+        )
+        run = GreedyPretraining(X32, (5, 3), layer, seed=3)
+        pretraining = list(run)
+        generator = RandomStreams(3).generator("head")
+        network = unroll(run.stack, "classifier", n_outputs=3, generator=generator)
+        default = FinetuneSettings().training
+        settings = FinetuneSettings(
+            training=TrainingSettings(
+                epochs=3,
+                batch_size=13,
+                optimizer=default.optimizer,
+                learning_rate=default.learning_rate,
+                schedule=default.schedule,
+            )
+        )
+        finetuning = list(Finetuning(network, X32[labelled], y[labelled], settings, seed=3))
+        assert [r["loss"] for r in found.report_] == [r["loss"] for r in pretraining + finetuning]
+        for key, expected in network.state_dict().items():
+            assert torch.equal(found.network_.state_dict()[key], expected), key
+        assert found.classes_.tolist() == [0, 1, 2]
+
+    def test_without_pretraining_they_are_not_used(self):
+        X = rows()
+        y = targets("ScratchClassifier", X)
+        y[::2] = -1
+        with_them = make("ScratchClassifier").fit(X, y)
+        without = make("ScratchClassifier").fit(X[1::2], y[1::2])
+        assert same_weights(with_them, without)
+
+    @every_classifier
+    def test_minus_one_and_one_are_two_classes(self, name):
+        X = rows()
+        y = np.where(X[:, 0] > 0.5, 1, -1)
+        found = make(name).fit(X, y)
+        assert found.classes_.tolist() == [-1, 1]
+        assert found.predict_proba(X).shape == (N_ROWS, 2)
+        relabelled = make(name).fit(X, np.where(y == 1, "up", "down"))
+        assert same_weights(found, relabelled)  # every row has been fine-tuned on
+
+    @every_classifier
+    def test_no_labels_at_all(self, name):
+        with pytest.raises(DataError, match=r"Every row is unlabelled \(y == -1\); give labels"):
+            make(name).fit(rows(), np.full(N_ROWS, -1))
+
+    def test_validation_rows_are_labelled(self):
+        X, y = rows(), np.full(N_ROWS, -1)
+        y[:20] = np.arange(20) % 2
+        found = make("DBNClassifier", early_stopping=True, validation_fraction=0.2).fit(X, y)
+        shares = 4 * np.array(found.validation_scores_)
+        np.testing.assert_allclose(shares, shares.round(), atol=1e-9)  # four rows are held out, of the twenty
+
+
+class TestTargets:
+    @every_regressor
+    def test_several_targets_of_any_scale(self, name):
+        X = rows(n=500)
+        Y = np.column_stack([5000 + 1000 * (X[:, 0] - X[:, 1]), 1e-3 * X[:, 2] ** 2, X[:, 3] + X[:, 4]])
+        options = {"hidden_layer_sizes": (41,), "max_iter": 60, "learning_rate_init": 0.02, "pretrain_epochs": 5}
+        known = getattr(pretrain.estimators, name)().get_params()
+        found = make(name, **{k: v for k, v in options.items() if k in known}).fit(X[:400], Y[:400])
+        predicted = found.predict(X[400:])
+        assert predicted.shape == (100, 3)
+        assert r2_score(Y[400:], predicted, multioutput="raw_values").min() > 0.9
+        np.testing.assert_allclose(found.network_.target_scaling.offset, Y[:400].mean(axis=0))
+        np.testing.assert_allclose(found.network_.target_scaling.scale, Y[:400].std(axis=0))
+        assert make(name).fit(X, Y[:, 0]).predict(X).shape == (500,)
+        assert make(name).fit(X, Y[:, :1]).predict(X).shape == (500,)
+
+    @every_regressor
+    def test_the_loss_does_not_depend_on_the_units_of_the_targets(self, name):
+        X = rows()
+        y = targets(name, X)
+        here, there = make(name).fit(X, y), make(name).fit(X, 1e6 + 1024 * y)
+        assert there.loss_curve_ == pytest.approx(here.loss_curve_, rel=1e-4)
+        np.testing.assert_allclose(there.predict(X), 1e6 + 1024 * here.predict(X), rtol=1e-6)
+
+    @every_classifier
+    @pytest.mark.parametrize("kind", ["U", "object", "bool", "unsigned"])
+    def test_labels_of_any_type(self, name, kind):
+        X = rows()
+        labels = {
+            "U": np.array(["cat", "dog", "ant"]),
+            "object": np.array(["cat", "dog", "ant"], dtype=object),
+            "bool": np.array([False, True, True]),
+            "unsigned": np.array([200, 3, 255], dtype=np.uint8),
+        }[kind]
+        y = labels[targets(name, X)]
+        found = make(name, max_iter=100, learning_rate_init=0.05, hidden_layer_sizes=(23,)).fit(X, y)
+        assert found.classes_.tolist() == sorted(set(labels.tolist()))
+        predicted = found.predict(X)
+        assert predicted.dtype == y.dtype
+        assert np.mean(predicted == y) > 0.8
+        best = found.classes_[found.predict_proba(X).argmax(axis=1)]
+        np.testing.assert_array_equal(predicted, best)
+
+    @every_classifier
+    def test_probabilities(self, name):
+        found = fitted(name)
+        probabilities = found.predict_proba(rows(1))
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
+        np.testing.assert_allclose(found.predict_log_proba(rows(1)), np.log(probabilities), rtol=1e-10)
+
+
+class TestWarmStart:
+    @every_supervised
+    def test_it_goes_on_with_the_fitted_network(self, name):
+        X = rows()
+        y = targets(name, X)
+        found = make(name, warm_start=True, random_state=3).fit(X, y)
+        before, n_records = copy.deepcopy(found.network_), len(found.report_)
+        if name in REGRESSORS:
+            y = 2 * y + 1  # goes on in the units that the network has learned
+        found.fit(X, y)
+        settings = found._finetune_settings()
+        wanted = before.target_scaling.apply(y.reshape(-1, 1)) if name in REGRESSORS else y
+        list(Finetuning(before, X.astype(np.float32), wanted, settings, seed=3))
+        for key, expected in before.state_dict().items():
+            assert torch.equal(found.network_.state_dict()[key], expected), key
+        assert [r["stage"] for r in found.report_[n_records:]] == [found.stage] * 3  # no second pretraining
+        assert len(found.loss_curve_) == 6
+        assert found.n_iter_ == 3
+        cold = found.set_params(warm_start=False).fit(X, y)
+        assert len(cold.loss_curve_) == 3
+
+    @every_classifier
+    def test_other_classes_are_refused(self, name):
+        X = rows()
+        found = make(name, warm_start=True).fit(X, targets(name, X))
+        kept = copy.deepcopy(found.network_)
+        with pytest.raises(DataError, match=r"continues a network for the classes \[0 1 2\], but y holds \[0 1\]"):
+            found.fit(X, (X[:, 0] > 0.5).astype(int))
+        assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), found.network_.parameters(), strict=True))
+
+    @every_regressor
+    def test_another_number_of_targets_is_refused(self, name):
+        X = rows()
+        found = make(name, warm_start=True).fit(X, X[:, :2])
+        with pytest.raises(DataError, match="with 2 outputs, but y has 3"):
+            found.fit(X, X[:, :3])
+
+    @every_supervised
+    def test_another_number_of_features_is_refused(self, name):
+        X = rows()
+        found = make(name, warm_start=True).fit(X, targets(name, X))
+        with pytest.raises(ValueError, match="X has 6 features"):
+            found.fit(X[:, :6], targets(name, X))
+
+    @every_supervised
+    def test_other_sizes_are_refused(self, name):
+        X = rows()
+        found = make(name, warm_start=True).fit(X, targets(name, X))
+        with pytest.raises(SettingsError, match=r"hidden_layer_sizes \(5, 3\); got \(7, 3\)"):
+            found.set_params(hidden_layer_sizes=(7, 3)).fit(X, targets(name, X))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cls", [DBNClassifier, SDAEClassifier])
+def test_digits_at_defaults(cls):
+    X, y = load_digits(return_X_y=True)
+    X, X_test, y, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
+    assert cls(random_state=0).fit(X, y).score(X_test, y_test) >= 0.95
+
+
+def test_lbfgs_with_noise_is_refused():
+    with pytest.raises(SettingsError, match="turn corruption, dropout and sampling off"):
+        fitted("SDAEClassifier", pretrain_solver="lbfgs")
+
+
+@pytest.mark.parametrize(("units", "rate"), [("bernoulli", 0.1), ("gaussian", 0.01), ("noisy_relu", 0.01)])
+def test_the_learning_rate_of_pretraining_is_what_the_units_bear(units, rate):
+    options = {"visible_units": units, "hidden_layer_sizes": (5,)}  # layers above have binary units
+    found = fitted("DBNClassifier", **options)
+    assert same_weights(found, fitted("DBNClassifier", **options, pretrain_learning_rate=rate))
+    assert not same_weights(found, fitted("DBNClassifier", **options, pretrain_learning_rate=0.5 * rate))
