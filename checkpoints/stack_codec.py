@@ -29,6 +29,7 @@ from pretrain.column_groups import group_names, parse_groups
 from pretrain.exceptions import CheckpointError
 from pretrain.rbm import RBM
 from pretrain.stack import Stack
+from pretrain.supervised_layer import SupervisedLayer
 from pretrain.unit_types import UNIT_TYPES, require_units
 
 KIND, VERSION = "stack", 1
@@ -52,6 +53,8 @@ class LayerCodec:
         Raises SettingsError unless the settings fit each other.
     config : callable
         The settings of a layer, besides its sizes.
+    datasets : tuple of str
+        Those that every layer of the kind has.
     """
 
     kind: str
@@ -60,15 +63,13 @@ class LayerCodec:
     fields: Mapping[str, tuple[type, ...]]
     check: Callable[[Mapping[str, Any]], None]
     config: Callable[[Any], dict[str, Any]]
+    datasets: tuple[str, ...] = ("weight", "visible_bias", "hidden_bias")
 
     def layout(self, config: Mapping[str, Any]) -> Layout:
         """The datasets of a layer with these settings."""
         n_visible, n_hidden = config["n_visible"], config["n_hidden"]
-        layout = {
-            "weight": ArraySpec((n_hidden, n_visible)),
-            "visible_bias": ArraySpec((n_visible,)),
-            "hidden_bias": ArraySpec((n_hidden,)),
-        }
+        shapes = {"weight": (n_hidden, n_visible), "visible_bias": (n_visible,), "hidden_bias": (n_hidden,)}
+        layout = {name: ArraySpec(shapes[name]) for name in self.datasets}
         if not config.get("tied", True):
             layout["decoder_weight"] = ArraySpec((n_visible, n_hidden))
         units = config.get("visible_units", "")
@@ -80,7 +81,7 @@ class LayerCodec:
 
     def tensors(self, layer: Any) -> Tensors:
         """The tensors of a layer under the names of their datasets."""
-        tensors = {name: getattr(layer, name) for name in ("weight", "visible_bias", "hidden_bias")}
+        tensors = {name: getattr(layer, name) for name in self.datasets}
         if getattr(layer, "untied_weight", None) is not None:
             tensors["decoder_weight"] = layer.untied_weight
         learned = layer.visible_units.log_variances() if isinstance(layer, RBM) else []
@@ -101,6 +102,10 @@ def _check_units(config: Mapping[str, Any]) -> None:
 def _check_functions(config: Mapping[str, Any]) -> None:
     require_choice("an autoencoder", "activation", config["activation"], ACTIVATIONS)
     require_choice("an autoencoder", "reconstruction_loss", config["reconstruction_loss"], OUTPUT_ACTIVATIONS)
+
+
+def _check_activation(config: Mapping[str, Any]) -> None:
+    require_choice("a supervised layer", "activation", config["activation"], ACTIVATIONS)
 
 
 LAYER_CODECS: dict[str, LayerCodec] = {
@@ -128,6 +133,15 @@ LAYER_CODECS: dict[str, LayerCodec] = {
                 "reconstruction_loss": autoencoder.reconstruction_loss,
                 "tied": bool(autoencoder.tied),
             },
+        ),
+        LayerCodec(
+            SupervisedLayer.kind,
+            1,
+            SupervisedLayer,
+            fields={"activation": (str,)},
+            check=_check_activation,
+            config=lambda layer: {"activation": layer.activation},
+            datasets=("weight", "hidden_bias"),
         ),
     )
 }

@@ -9,7 +9,14 @@ from typing import Any
 
 from pretrain.baselines import BASELINES
 from pretrain.exceptions import SettingsError
-from pretrain.settings import AutoencoderSettings, FinetuneSettings, LayerSettings, RBMSettings, to_dict
+from pretrain.settings import (
+    AutoencoderSettings,
+    FinetuneSettings,
+    LayerSettings,
+    RBMSettings,
+    SupervisedSettings,
+    to_dict,
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,8 @@ class Arm:
     ----------
     name, summary : str
     layer : LayerSettings or None
-        How each layer is pretrained on all training rows; None for a network from scratch.
+        How each layer is pretrained: on all training rows, or, with labels, on the labelled rows of the budget; None
+        for a network from scratch.
     scratch_kind : str or None
         A name in `pretrain.baselines.BASELINES`, for a network from scratch.
     finetune : FinetuneSettings
@@ -40,6 +48,11 @@ class Arm:
     def pretrained(self) -> bool:
         """Whether the arm pretrains."""
         return self.layer is not None
+
+    @property
+    def pretrained_with_labels(self) -> bool:
+        """Whether the arm pretrains on labelled rows, and so anew for every budget."""
+        return isinstance(self.layer, SupervisedSettings)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that decides what the arm does, JSON-able."""
@@ -75,6 +88,11 @@ ARMS: dict[str, Arm] = {
             input_dropout=0.2,
         ),
         Arm("sdae", "stacked denoising autoencoders, masking 0.25", layer=AutoencoderSettings()),
+        Arm(
+            "greedy-supervised",
+            "sigmoid layers pretrained greedily with the labels of the budget, unrolled and fine-tuned",
+            layer=SupervisedSettings(),
+        ),
         *(Arm(name, baseline.summary, scratch_kind=name) for name, baseline in BASELINES.items()),
     )
 }

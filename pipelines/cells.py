@@ -64,12 +64,13 @@ class Bench:
     ) -> tuple[dict[str, Any], Network]:
         """Train the cell's network on the labelled `rows` and test it.
 
-        Pretraining is done once for each `stack_name` and seed; every cell that uses it is charged for all of it.
+        Pretraining is done once for each `stack_name` and seed, on all training rows or, with labels, on `rows`;
+        every cell that uses it is charged for all of it.
         """
         pretrain_history: list[Record] = []
         pretrain_seconds, stack = 0.0, None
         if cell.arm.pretrained:
-            stack, pretrain_history, pretrain_seconds = self._stack(cell, stack_name, progress, title)
+            stack, pretrain_history, pretrain_seconds = self._stack(cell, rows, stack_name, progress, title)
         started = time.perf_counter()
         network = self._initial_network(cell, stack)
         history = list(progress.follow(self._supervised(cell, network, rows), title, transient=True))
@@ -105,7 +106,7 @@ class Bench:
         )
 
     def _stack(
-        self, cell: Cell, stack_name: str, progress: TrainingProgress, title: str
+        self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str
     ) -> tuple[Stack, list[Record], float]:
         assert cell.arm.layer is not None
         path = self.stacks / f"{stack_name}-seed{cell.seed}.h5"
@@ -116,6 +117,7 @@ class Bench:
                 self.hidden_layer_sizes,
                 cell.arm.layer,
                 seed=cell.seed,
+                rows=rows if cell.arm.pretrained_with_labels else None,
                 device=self.device,
                 progress=progress,
                 title=title,

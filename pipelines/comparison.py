@@ -1,9 +1,9 @@
 """The comparison: every arm at every label budget for every seed, each cell trained and tested once.
 
 A run folder holds `settings.json` (what was asked for), `cells/` (one JSON file a finished cell), `stacks/`
-(pretrained once for each arm and seed, shared by the label budgets), `networks/` (the first seed's networks),
-and, at the end, `records.csv`, `records.json` and `report.html`. Cells and stacks that are there are not made
-again, so the same command goes on where it was stopped.
+(pretrained once for each arm and seed, shared by the label budgets unless pretraining has labels), `networks/` (the
+first seed's networks), and, at the end, `records.csv`, `records.json` and `report.html`. Cells and stacks that are
+there are not made again, so the same command goes on where it was stopped.
 """
 
 import csv
@@ -174,16 +174,17 @@ class Comparison:
 
     def _run_cell(self, cell: Cell, progress: TrainingProgress, title: str) -> dict[str, Any]:
         rows = self._budget_rows[cell.labels, cell.seed]
-        record, network = self._bench.run(cell, rows, self._stack_name(cell.arm), progress, title)
+        record, network = self._bench.run(cell, rows, self._stack_name(cell), progress, title)
         if cell.seed == self.seeds[0]:
             path = self.output / "networks" / f"{cell.name}.h5"
             provenance = {"data": self.prepared.describe(), "split": self.prepared.split.to_dict()}
             checkpoints.save(network.cpu(), path, overwrite=True, history=record["history"], provenance=provenance)
         return record
 
-    def _stack_name(self, arm: Arm) -> str:
+    def _stack_name(self, cell: Cell) -> str:
         # Arms that pretrain alike share their stacks.
-        return next(other.name for other in self.arms if other.layer == arm.layer)
+        name = next(other.name for other in self.arms if other.layer == cell.arm.layer)
+        return f"{name}-{cell.labels}" if cell.arm.pretrained_with_labels else name
 
     def _labelled_rows(self, budget: Budget, seed: int) -> np.ndarray:
         rows = self.prepared.split.train

@@ -15,6 +15,7 @@ from pipelines.preparation import PreparedData
 from pipelines.weight_change import initial_weight
 from pretrain import RBM, Stack
 from pretrain.columns import require_rows
+from pretrain.supervised_layer import SupervisedLayer
 
 EXAMINED_ROWS = 2000  # drawn from the training rows, and as many held-out ones: shares are then exact to a per cent
 
@@ -153,6 +154,11 @@ def _notes(stack: Stack, prepared: PreparedData, trained_on: bool, n_rows: int, 
     n_train = len(prepared.split.train)
     which = f"all {n_train:,}" if n_rows == n_train else f"{n_rows:,} of the {n_train:,}"
     notes = [f"Measured on {which} training rows; test rows are not read."]
+    if any(isinstance(layer, SupervisedLayer) for layer in stack.layers):
+        notes.append(
+            "Supervised layers have no reconstruction to judge, and have seen the labels that the probe reads: on "
+            "new rows its error is larger."
+        )
     if n_held_out == 0 and any(isinstance(layer, RBM) for layer in stack.layers):
         notes.append(
             "No free-energy gap now: the stack was trained on all rows but the test rows, so none are held out "

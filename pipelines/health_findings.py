@@ -79,7 +79,7 @@ def dead_units(figures: LayerFigures) -> Finding | None:
     evidence = f"{_percent(share)} of its {figures.n_hidden:,} units are dead ({off} on every row)"
     if figures.kind == "rbm" and figures.activation == "sigmoid":
         remedy = "pull the units to a mean activation with --sparsity-target 0.1, or take fewer units"
-    elif figures.kind == "autoencoder" and figures.activation == "relu":
+    elif figures.kind != "rbm" and figures.activation == "relu":
         remedy = "take --activation leaky_relu, or take fewer units"
     else:
         remedy = "or take fewer units"
@@ -116,7 +116,9 @@ def copied_units(figures: LayerFigures) -> Finding | None:
         f"{_percent(share)} of its {figures.n_hidden:,} units are copies of another unit (correlation above 0.99)"
     )
     advice = "Take fewer units, less --weight-decay, or larger initial weights (--weight-scale)"
-    if figures.kind != "rbm":
+    if figures.kind == "supervised":
+        advice = "Take fewer units, or less --weight-decay"
+    elif figures.kind == "autoencoder":
         advice = "Take fewer units, or more --corruption-level, so that copying the input does not pay"
     return Finding(figures.layer, "copied units", evidence, advice, _severity(share))
 

@@ -15,6 +15,7 @@ from pretrain.gaussian_units import HIGHEST_VARIANCE, LOWEST_VARIANCE
 from pretrain.monitoring import RANGES, free_energy_gap, unit_shares
 from pretrain.rbm import RBM
 from pretrain.reconstruction import reconstruction_errors
+from pretrain.stack import DecodingLayer
 
 END_MARGIN = 0.01  # of the range: code values closer to an end than this pass hardly any gradient
 COPY_CORRELATION = 0.99
@@ -39,7 +40,7 @@ class LayerFigures:
     input_spread : float
         Standard deviation of the input, root mean square over its features.
     reconstruction_ratio : float or None
-        Squared error of the reconstruction by that of the mean of the input.
+        Squared error of the reconstruction by that of the mean of the input; None for layers that do not decode.
     weight_rms : float
         Root mean square of the weights; on features of learned variance, of weight times standard deviation.
     code_growth : float or None
@@ -265,6 +266,8 @@ def _code_growth(codes: torch.Tensor, rows: torch.Tensor, activation: str) -> fl
 
 
 def _reconstruction_ratio(layer: Any, rows: torch.Tensor) -> float | None:
+    if not isinstance(layer, DecodingLayer):
+        return None
     of_mean = float(rows.double().var(dim=0, correction=0).sum())
     error = float(reconstruction_errors(layer, rows).mean())
     return error / of_mean if of_mean > 0 and math.isfinite(error) else None

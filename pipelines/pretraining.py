@@ -4,16 +4,18 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.utils.class_weight import compute_sample_weight
 
 import checkpoints
-from pipelines.preparation import PreparedData
+from pipelines.finetuning import Targets
+from pipelines.preparation import PreparedData, take_rows
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
 from pipelines.provenance import origin
 from pretrain import GreedyPretraining, Stack
 from pretrain.device import resolve_device
-from pretrain.settings import LayerSettings, to_dict
+from pretrain.settings import LayerSettings, SupervisedSettings, to_dict
 from pretrain.training import Record
 
 
@@ -23,6 +25,7 @@ def pretrain_stack(
     settings: LayerSettings | Sequence[LayerSettings],
     *,
     seed: int,
+    rows: np.ndarray | None = None,
     device: str | torch.device = "auto",
     monitor: bool = False,
     class_weight: str = "none",
@@ -30,18 +33,21 @@ def pretrain_stack(
     title: str = "",
     transient: bool = False,
 ) -> tuple[Stack, list[Record]]:
-    """Pretrain a stack on all training rows, without their labels; return it with its records.
+    """Pretrain a stack on all training rows, or on `rows` of them; return it with its records.
 
-    With `monitor`, or validation rows in the split, the records have the figures of `LayerMonitor`. `class_weight`
-    "balanced" weighs the rows by their labels, so that all labels count alike.
+    Labels are read for supervised layers and for `class_weight` alone. With `monitor`, or validation rows in the
+    split, the records have the figures of `LayerMonitor`. `class_weight` "balanced" weighs the rows by their labels,
+    so that all labels count alike.
     """
     validation = prepared.validation_rows()
-    weight = compute_sample_weight("balanced", prepared.train_labels()) if class_weight == "balanced" else None
+    rows = prepared.split.train if rows is None else rows
+    weight = compute_sample_weight("balanced", prepared.labels()[rows]) if class_weight == "balanced" else None
     run = GreedyPretraining(
-        prepared.train_rows(),
+        prepared.scaling.apply(take_rows(prepared.dataset.X, rows)),
         hidden_layer_sizes,
         settings,
         seed=seed,
+        y=_targets(prepared, rows) if _supervised(settings) else None,
         sample_weight=weight,
         validation_rows=validation if monitor and len(validation) else None,
         monitor=monitor,
@@ -51,6 +57,15 @@ def pretrain_stack(
     )
     history = list(progress.follow(run, title, transient=transient))
     return run.stack, history
+
+
+def _supervised(settings: LayerSettings | Sequence[LayerSettings]) -> bool:
+    layers = settings if isinstance(settings, Sequence) else [settings]
+    return any(isinstance(layer, SupervisedSettings) for layer in layers)
+
+
+def _targets(prepared: PreparedData, rows: np.ndarray) -> np.ndarray:
+    return Targets.of(prepared.train_labels(), prepared.task).encode(prepared.labels()[rows])
 
 
 def run_stack(

@@ -126,7 +126,7 @@ def _error_figures(rows: Sequence[SummaryRow], task: str) -> list[Illustration]:
     second = Illustration(
         "Mean test error against the mean wall time of a run, one panel a label budget; bars are one standard "
         "deviation of the error. A pretrained arm is charged for all of its pretraining at every budget, though "
-        "the budgets share it.",
+        "the budgets share what is pretrained without labels.",
         svgs=tuple(_svg(errors_against_seconds_figure(group, task=task)) for group in by_budget),
     )
     return [first, second]

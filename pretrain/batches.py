@@ -63,7 +63,7 @@ class BatchSource:
         self.device = device
         self._rows = _rows_on_device(X, device)
         self._y = None if y is None else y.to(device)
-        self._weight = None if sample_weight is None else _mean_one(sample_weight, X.shape[0]).to(device)
+        self._weight = None if sample_weight is None else mean_one_weight(sample_weight, X.shape[0]).to(device)
         self._buffer = torch.empty(self.batch_size, self.n_features, device=device)
         self._order = torch.empty(0, dtype=torch.int64)
 
@@ -101,7 +101,8 @@ class BatchSource:
         self._order = state["order"].to(self.device)
 
 
-def _mean_one(sample_weight: Any, n_samples: int) -> torch.Tensor:
+def mean_one_weight(sample_weight: Any, n_samples: int) -> torch.Tensor:
+    """Weights of rows, (n_samples,), scaled to mean 1; DataError unless they are such."""
     values = sample_weight.numpy(force=True) if isinstance(sample_weight, torch.Tensor) else sample_weight
     weight = torch.from_numpy(np.array(values, dtype=np.float64))  # a copy: it may be read-only, or run backwards
     if weight.shape != (n_samples,):

@@ -16,7 +16,7 @@ import torch
 from scipy import sparse
 
 from pretrain._validation import one_per_layer, require_number, require_sequence
-from pretrain.batches import BatchSource, as_dense_tensor
+from pretrain.batches import BatchSource, as_dense_tensor, mean_one_weight
 from pretrain.budget import PRETRAINING_EPOCHS, resolve_budget
 from pretrain.columns import column_mean, column_range, require_rows, row_chunks
 from pretrain.device import resolve_device, resolve_precision
@@ -25,8 +25,9 @@ from pretrain.missing_values import impute
 from pretrain.monitoring import MONITORED_ROWS, LayerMonitor
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
-from pretrain.settings import LayerSettings, RBMSettings
+from pretrain.settings import LayerSettings, RBMSettings, SupervisedSettings
 from pretrain.stack import LAYER_KINDS, Stack, encode_rows
+from pretrain.supervised_pretraining import labelled_targets, supervised_learner
 from pretrain.training import Record, TrainingRun, Validation
 from pretrain.unit_types import make_units
 
@@ -37,7 +38,8 @@ class GreedyPretraining:
     """Trains a stack from the data upwards, one layer at a time [1]_, [2]_: an iterator of records.
 
     Layer k is trained on exactly what layers below k encode the data to, hidden probabilities and not samples;
-    layers below are not touched again. Labels are not an argument.
+    layers below are not touched again. Labels are for supervised layers alone, which are trained on the rows that
+    have one.
 
         run = GreedyPretraining(X, (500, 500, 2000), RBMSettings(), seed=0)
         for record in run:
@@ -50,9 +52,13 @@ class GreedyPretraining:
         Scaled training rows.
     hidden_layer_sizes : sequence of int
         Units of each layer, from the data upwards.
-    settings : RBMSettings, AutoencoderSettings or a list of them
+    settings : RBMSettings, AutoencoderSettings, SupervisedSettings or a list of them
         One for all layers, or exactly one a layer.
     seed : int
+    y : array or None
+        What supervised layers learn to predict; others do not look at it. Class indices (n_samples,), with -1 for a
+        row without a label, which is left out of the training of supervised layers; or scaled targets
+        (n_samples, n_targets).
     sample_weight : array of shape (n_samples,) or None
         What each row counts in the gradients.
     validation_rows : like X, or None
@@ -69,7 +75,8 @@ class GreedyPretraining:
     ------
     DataError
         If X has no rows, holds infinite values, or NaN where the first layer's settings do not say
-        `missing="gibbs"`, or rows that the visible units cannot stand for (a category with no column on).
+        `missing="gibbs"`, or rows that the visible units cannot stand for (a category with no column on), or if a
+        supervised layer has no labels.
     """
 
     def __init__(
@@ -79,6 +86,7 @@ class GreedyPretraining:
         settings: LayerSettings | Sequence[LayerSettings],
         *,
         seed: int,
+        y: Any = None,
         sample_weight: Any = None,
         validation_rows: Any = None,
         monitor: bool = False,
@@ -100,6 +108,8 @@ class GreedyPretraining:
         self.layers: list[Any] = []
         self.run: TrainingRun | None = None
         self._range = column_range(X, missing=self._missing)
+        supervised = any(isinstance(one, SupervisedSettings) for one in self.settings)
+        self._labelled = labelled_targets(y, X.shape[0]) if supervised else None
         self._inputs = self._placed(X)
         self._validation = None if validation_rows is None else self._placed(validation_rows)
 
@@ -152,16 +162,30 @@ class GreedyPretraining:
             generator=self.streams.generator("init", layer=k),
         )
         self.layers.append(layer.to(self.device))
+        rows, y, weight = self._inputs, None, self.sample_weight
+        if isinstance(settings, SupervisedSettings):
+            rows, y, weight = self._labelled_rows()
         self.run = layer_run(
             layer,
-            self._inputs,
+            rows,
             settings,
             streams=self.streams,
             layer_index=k,
-            sample_weight=self.sample_weight,
+            y=y,
+            sample_weight=weight,
             validation=self._layer_monitor(k) if self.monitor else None,
             progress_seconds=self.progress_seconds,
         )
+
+    def _labelled_rows(self) -> tuple[Any, torch.Tensor, Any]:
+        assert self._labelled is not None
+        labelled, y = self._labelled
+        X, weight = self._inputs, self.sample_weight
+        if len(labelled) == X.shape[0]:
+            return X, y, weight
+        if weight is not None:
+            weight = mean_one_weight(weight, X.shape[0])[labelled]
+        return (X.tocsr() if sparse.issparse(X) else X)[labelled], y, weight
 
     def _encoded(self, below: Any, X: Any) -> torch.Tensor:
         if self._missing and len(self.layers) == 1:
@@ -199,6 +223,7 @@ def layer_run(
     *,
     streams: RandomStreams,
     layer_index: int,
+    y: torch.Tensor | None = None,
     sample_weight: Any = None,
     validation: Validation | None = None,
     progress_seconds: float | None = None,
@@ -210,10 +235,12 @@ def layer_run(
     layer : Layer
         On the device to compute on.
     X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_visible)
-    settings : RBMSettings or AutoencoderSettings
+    settings : RBMSettings, AutoencoderSettings or SupervisedSettings
     streams : RandomStreams
         Those of `layer_index` are used.
     layer_index : int
+    y : Tensor or None
+        Of a supervised layer: see `supervised_learner`.
     sample_weight, validation, progress_seconds
         See `BatchSource` and `TrainingRun`.
     """
@@ -224,13 +251,16 @@ def layer_run(
     dtype = resolve_precision(training.precision, device, layer.weight.numel())
     batches = BatchSource(
         X,
+        y,
         sample_weight=sample_weight,
         batch_size=int(training.batch_size),
         generator=streams.generator("batches", layer=layer_index),
         device=device,
     )
     return TrainingRun(
-        layer.learning_rule(settings, streams=streams, layer=layer_index, dtype=dtype),
+        layer.learning_rule(settings, streams=streams, layer=layer_index, dtype=dtype)
+        if y is None
+        else supervised_learner(layer, y, streams=streams, layer_index=layer_index, dtype=dtype),
         batches,
         training,
         stage="pretrain",

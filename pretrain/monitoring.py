@@ -10,6 +10,7 @@ from pretrain.column_groups import parse_groups
 from pretrain.likelihood import pseudo_log_likelihood
 from pretrain.rbm import RBM
 from pretrain.reconstruction import reconstruction_errors
+from pretrain.stack import DecodingLayer
 from pretrain.unit_states import can_be_listed
 
 MONITORED_ROWS = 1000
@@ -43,16 +44,18 @@ class LayerMonitor:
         """The figures of the layer as it is now, by name.
 
         `reconstruction_error` (squared, summed over features, mean over rows; of the validation rows where there are
-        any), `dead_units` and `saturated_units` (shares of the hidden units), `weight_norm` and `gradient_norm`
-        (Frobenius, of the last batch), and for RBMs `pseudo_log_likelihood` (nats a row, training rows, where the
-        visible units are Bernoulli, spin or softmax units) and `free_energy_gap` (mean free energy of validation rows
-        less that of training rows: it grows when the model fits the one better than the other).
+        any; only of a layer that decodes), `dead_units` and `saturated_units` (shares of the hidden units),
+        `weight_norm` and `gradient_norm` (Frobenius, of the last batch), and for RBMs `pseudo_log_likelihood` (nats a
+        row, training rows, where the visible units are Bernoulli, spin or softmax units) and `free_energy_gap` (mean
+        free energy of validation rows less that of training rows: it grows when the model fits the one better than
+        the other).
         """
         rows = self.rows[:MONITORED_ROWS]
         judged = rows if self.validation_rows is None else self.validation_rows[:MONITORED_ROWS]
         weight = self.layer.weight
+        decodes = isinstance(self.layer, DecodingLayer)
         figures = {
-            "reconstruction_error": float(reconstruction_errors(self.layer, judged).mean()),
+            **({"reconstruction_error": float(reconstruction_errors(self.layer, judged).mean())} if decodes else {}),
             **unit_shares(self.layer.encode(rows), self.layer.activation),
             "weight_norm": float(weight.norm()),
             "gradient_norm": 0.0 if weight.grad is None else float(weight.grad.norm()),

@@ -15,6 +15,7 @@ from pretrain._validation import require_choice, require_number, require_sequenc
 from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES, AutoencoderSettings
 from pretrain.exceptions import SettingsError
 from pretrain.rbm_settings import RBMSettings
+from pretrain.supervised_settings import SupervisedSettings
 from pretrain.training_settings import TrainingSettings, require_training
 
 FINETUNE_TRAINING = TrainingSettings(optimizer="adam", learning_rate=1e-3, schedule="cosine")
@@ -65,8 +66,11 @@ class FinetuneSettings:
         require_training(owner, self.training)
 
 
-LayerSettings = RBMSettings | AutoencoderSettings
-LAYER_SETTINGS: dict[str, type[LayerSettings]] = {s.kind: s for s in (RBMSettings, AutoencoderSettings)}
+LayerSettings = RBMSettings | AutoencoderSettings | SupervisedSettings
+LAYER_SETTINGS: dict[str, type[LayerSettings]] = {
+    s.kind: s for s in (RBMSettings, AutoencoderSettings, SupervisedSettings)
+}
+DECODING_KINDS = (RBMSettings.kind, AutoencoderSettings.kind)  # what autoencoders are made of
 
 
 def encoder_settings(first: LayerSettings, n_layers: int) -> list[LayerSettings]:

@@ -15,6 +15,7 @@ from pretrain.batches import as_dense_tensor
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.rbm import RBM
 from pretrain.scaling import Scaling, inference_dtype
+from pretrain.supervised_layer import SupervisedLayer
 
 # Rows encoded at a time: bounds the memory (64 MB of dense float32 input), costs nothing in speed.
 MOST_ENCODE_ROWS, FEWEST_ENCODE_ROWS, ENCODE_ENTRIES = 4096, 256, 2**24
@@ -24,9 +25,8 @@ MOST_ENCODE_ROWS, FEWEST_ENCODE_ROWS, ENCODE_ENTRIES = 4096, 256, 2**24
 class Layer(Protocol):
     """What a stack is made of. A kind of layer is a class with these and one row in `LAYER_KINDS`.
 
-    `encode` is `activation` of x encoder_weight^T + encoder_bias, `decode` is `output_activation` of h
-    decoder_weight^T + decoder_bias: what unrolling copies. Both are names in `pretrain.activations`. The classmethod
-    `from_settings` makes an untrained layer and `learning_rule` the learner that trains it.
+    `encode` is `activation`, a name in `pretrain.activations`, of x encoder_weight^T + encoder_bias: what unrolling
+    copies. The classmethod `from_settings` makes an untrained layer.
     """
 
     kind: str
@@ -34,15 +34,10 @@ class Layer(Protocol):
     n_hidden: int
     weight: nn.Parameter
     hidden_bias: nn.Parameter
-    visible_bias: nn.Parameter
 
     @property
     def activation(self) -> str:
         """Of the hidden units."""
-
-    @property
-    def output_activation(self) -> str:
-        """Of the reconstruction."""
 
     @property
     def encoder_weight(self) -> torch.Tensor:
@@ -52,6 +47,23 @@ class Layer(Protocol):
     def encoder_bias(self) -> torch.Tensor:
         """(n_hidden,)."""
 
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, n_visible) -> (batch, n_hidden)."""
+
+
+@runtime_checkable
+class DecodingLayer(Layer, Protocol):
+    """A layer that is trained without labels: `learning_rule` makes the learner that trains it.
+
+    `decode` is `output_activation` of h decoder_weight^T + decoder_bias.
+    """
+
+    visible_bias: nn.Parameter
+
+    @property
+    def output_activation(self) -> str:
+        """Of the reconstruction."""
+
     @property
     def decoder_weight(self) -> torch.Tensor:
         """(n_visible, n_hidden)."""
@@ -60,14 +72,11 @@ class Layer(Protocol):
     def decoder_bias(self) -> torch.Tensor:
         """(n_visible,)."""
 
-    def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """(batch, n_visible) -> (batch, n_hidden)."""
-
     def decode(self, h: torch.Tensor) -> torch.Tensor:
         """(batch, n_hidden) -> (batch, n_visible)."""
 
 
-LAYER_KINDS: dict[str, Any] = {cls.kind: cls for cls in (RBM, Autoencoder)}
+LAYER_KINDS: dict[str, Any] = {cls.kind: cls for cls in (RBM, Autoencoder, SupervisedLayer)}
 
 
 class Stack(nn.Module):
@@ -124,9 +133,20 @@ class Stack(nn.Module):
 
     def decode(self, h: torch.Tensor) -> torch.Tensor:
         """Reconstruction of scaled rows from top codes: (batch, n_hidden) -> (batch, n_visible)."""
+        self.require_decoders()
         for layer in reversed(self.layers):
             h = layer.decode(h)
         return h
+
+    def require_decoders(self) -> None:
+        """Raise SettingsError unless every layer decodes; those of kind "supervised" do not."""
+        for k, layer in enumerate(self.layers):
+            if not isinstance(layer, DecodingLayer):
+                raise SettingsError(
+                    f"Layer {k} of the stack is of kind {layer.kind!r}, which encodes and does not decode: nothing "
+                    "can be reconstructed. Unroll the stack into a classifier or a regressor, or pretrain another of "
+                    "RBMs or autoencoders."
+                )
 
     def transform(self, X: Any) -> np.ndarray:
         """Codes of raw rows: scale, then encode. (n_samples, n_visible) -> (n_samples, n_hidden).

@@ -45,7 +45,7 @@ def unroll(
     Raises
     ------
     SettingsError
-        For an unknown `into`, or a missing `n_outputs` or `generator`.
+        For an unknown `into`, a missing `n_outputs` or `generator`, or an autoencoder of layers that do not decode.
     """
     require_choice("unroll", "into", into, ("classifier", "regressor", "autoencoder"))
     if into == "autoencoder":
@@ -71,6 +71,7 @@ def unroll(
 
 
 def _unroll_autoencoder(stack: Stack, dropout: float, input_dropout: float) -> Network:
+    stack.require_decoders()
     layers, sizes = list(stack.layers), stack.hidden_layer_sizes
     decoders = layers[:0:-1]  # every layer but the first, from the top down; the first is the output layer
     architecture = Architecture(

@@ -8,7 +8,7 @@ from pretrain.activations import ACTIVATIONS
 from pretrain.autoencoder import Autoencoder
 from pretrain.greedy import GreedyPretraining
 from pretrain.rbm import RBM
-from pretrain.settings import AutoencoderSettings, RBMSettings, TrainingSettings
+from pretrain.settings import LAYER_SETTINGS, TrainingSettings
 from pretrain.stack import Stack
 
 SIZES = (13, 7, 5, 3)
@@ -76,16 +76,25 @@ def rows(seed=0, n=11, n_features=SIZES[0]):
 
 def quick(kind="rbm", *, epochs=2, **options):
     """Settings of a layer that train for a moment; options of the loop and of the layer alike."""
-    cls = RBMSettings if kind == "rbm" else AutoencoderSettings
+    cls = LAYER_SETTINGS[kind]
     own = {name: value for name, value in options.items() if name in cls.__dataclass_fields__}
     loop = {name: value for name, value in options.items() if name not in own}
     training = TrainingSettings(**{"epochs": epochs, "batch_size": 7, "learning_rate": 0.05, "momentum": 0.5, **loop})
     return cls(**own, training=training)
 
 
+def labels(n):
+    """Of n rows, for supervised layers; the others do not look at them."""
+    return np.arange(n) % 3
+
+
+def pretraining(X, sizes, settings, seed=0, **options):
+    return GreedyPretraining(X, sizes, settings, seed=seed, device="cpu", **{"y": labels(X.shape[0]), **options})
+
+
 def pretrained(X, sizes, settings, seed=0, **options):
     """The run, finished, and its records."""
-    run = GreedyPretraining(X, sizes, settings, seed=seed, device="cpu", **options)
+    run = pretraining(X, sizes, settings, seed, **options)
     return run, list(run)
 
 

@@ -12,7 +12,7 @@ import checkpoints
 from pipelines.cli import main
 from pipelines.commands.options import LAYER_OPTIONS, TRAINING_OPTIONS
 from pretrain import Stack
-from pretrain.settings import AutoencoderSettings, RBMSettings, TrainingSettings
+from pretrain.settings import LAYER_SETTINGS, AutoencoderSettings, RBMSettings, TrainingSettings
 
 STACK = ("stack", "digits", "--layers", "61,31", "--epochs", "3")
 
@@ -103,7 +103,7 @@ def test_same_seed_same_weights(cli, stack_file):
     assert not (first == other).all()
 
 
-@pytest.mark.parametrize("kind", ["rbm", "autoencoder"])
+@pytest.mark.parametrize("kind", LAYER_SETTINGS)
 def test_json_is_one_object(cli, kind):
     result = one_json(cli(*STACK, "--kind", kind, "-o", "stack.h5", "--json"))
     assert result["layers"] == [64, 61, 31]

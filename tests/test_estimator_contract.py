@@ -26,6 +26,7 @@ ESTIMATORS = [
     RBMTransformer(n_components=7, n_iter=5),
     StackTransformer(hidden_layer_sizes=(11, 7), n_iter=5),
     StackTransformer(hidden_layer_sizes=(11, 7), n_iter=5, kind="autoencoder"),
+    StackTransformer(hidden_layer_sizes=(11, 7), n_iter=5, kind="supervised"),
     *(DeepAutoencoder((11, 7), kind=kind, pretrain_epochs=3, max_iter=5) for kind in ("rbm", "autoencoder")),
     DBNClassifier(**SMALL),
     DBNRegressor(**SMALL),

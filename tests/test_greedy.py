@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from stacks import pretrained, quick, rows, same
+from stacks import pretrained, pretraining, quick, rows, same
 
 from pretrain.exceptions import DataError, DataRangeWarning, DivergenceError, SettingsError
 from pretrain.greedy import GreedyPretraining
 from pretrain.scaling import Scaling
+from pretrain.settings import DECODING_KINDS
 from pretrain.stack import LAYER_KINDS, Stack
 
 layer_kinds = pytest.mark.parametrize("kind", LAYER_KINDS)
@@ -46,7 +47,7 @@ def test_layers_below_are_bit_identical_when_one_more_is_trained(kind, seed):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_each_layer_is_trained_on_what_transform_of_the_layers_below_returns(kind, dtype, seed):
     X = rows(seed, N_ROWS).astype(dtype)
-    run = GreedyPretraining(X, (7, 5, 3), quick(kind), seed=seed, device="cpu")
+    run = pretraining(X, (7, 5, 3), quick(kind), seed)
     checked = []
     for record in run:
         k = record["layer"]
@@ -141,7 +142,8 @@ def test_constant_and_all_zero_columns(kind, scaling):
     options = {"visible_units": "gaussian"} if kind == "rbm" and scaling.kind == "standard" else {}
     run, _ = pretrained(scaling.apply(X), (5, 3), quick(kind, learning_rate=0.01, **options), scaling=scaling)
     assert np.isfinite(run.stack.transform(X)).all()
-    assert np.isfinite(run.stack.inverse_transform(run.stack.transform(X))).all()
+    if kind in DECODING_KINDS:
+        assert np.isfinite(run.stack.inverse_transform(run.stack.transform(X))).all()
 
 
 @layer_kinds
@@ -209,7 +211,7 @@ def test_progress_records():
 def test_pretraining_lowers_the_reconstruction_error(seed):
     X = (rows(seed, 101) > 0.5).astype(np.float32)
     X[:, 7:] = X[:, :6]  # something to learn
-    for kind in LAYER_KINDS:
+    for kind in DECODING_KINDS:
         rate = {"rbm": 0.1, "autoencoder": 0.05}[kind]
         _, records = pretrained(X, (11,), quick(kind, epochs=30, learning_rate=rate), seed)
         assert records[-1]["loss"] < 0.8 * records[0]["loss"], kind

@@ -6,7 +6,7 @@ import torch
 from stacks import pretrained, quick, rows
 
 from pretrain.exceptions import SettingsError
-from pretrain.settings import AutoencoderSettings, RBMSettings
+from pretrain.settings import LAYER_SETTINGS
 from pretrain.stack import LAYER_KINDS
 
 layer_kinds = pytest.mark.parametrize("kind", LAYER_KINDS)
@@ -73,12 +73,14 @@ EFFECTS = [
     ("autoencoder", "activation", {}, "sigmoid", "tanh"),
     ("autoencoder", "reconstruction_loss", {}, "cross_entropy", "squared_error"),
     ("autoencoder", "epochs", {}, 1, 2),
+    ("supervised", "activation", {}, "sigmoid", "tanh"),
+    ("supervised", "epochs", {}, 1, 2),
 ]
 ELSEWHERE = {"missing"}  # without it rows with holes are refused: test_missing_values
 
 
 def test_every_setting_has_a_row():
-    for kind, cls in (("rbm", RBMSettings), ("autoencoder", AutoencoderSettings)):
+    for kind, cls in LAYER_SETTINGS.items():
         named = {name for owner, name, *_ in EFFECTS if owner == kind}
         own = set(cls.__dataclass_fields__) - {"kind", "training"}
         assert named | (ELSEWHERE & own) == own | {"epochs"}

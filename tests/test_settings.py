@@ -11,6 +11,7 @@ from pretrain.settings import (
     AutoencoderSettings,
     FinetuneSettings,
     RBMSettings,
+    SupervisedSettings,
     TrainingSettings,
     encoder_settings,
     layer_settings_from_dict,
@@ -81,7 +82,7 @@ UNUSUAL = [
         training=TrainingSettings(l1=0.1),
     ),
 ]
-CLASSES = [TrainingSettings, RBMSettings, AutoencoderSettings, FinetuneSettings]
+CLASSES = [TrainingSettings, RBMSettings, AutoencoderSettings, SupervisedSettings, FinetuneSettings]
 
 
 @pytest.mark.parametrize("settings", [*UNUSUAL, *(cls() for cls in CLASSES)], ids=lambda s: type(s).__name__)
@@ -160,7 +161,7 @@ def test_unknown_keys(cls, values, message):
 
 @pytest.mark.parametrize("kind", [None, "stack", ["rbm"]])
 def test_unknown_kind_of_layer(kind):
-    with pytest.raises(SettingsError, match="kind of a layer must be one of rbm, autoencoder; got"):
+    with pytest.raises(SettingsError, match="kind of a layer must be one of rbm, autoencoder, supervised; got"):
         layer_settings_from_dict({"kind": kind})
 
 
@@ -235,6 +236,7 @@ ILLEGAL = [
     (AutoencoderSettings, "tied", "no", "must be True or False"),
     (AutoencoderSettings, "activation", "swish", "must be one of sigmoid, tanh, "),
     (AutoencoderSettings, "reconstruction_loss", "mse", "must be one of auto, cross_entropy, squared_error"),
+    (SupervisedSettings, "activation", "softmax", "must be one of sigmoid, tanh, "),
     (FinetuneSettings, "head_epochs", -1, INTEGER.format(0)),
     (FinetuneSettings, "layer_learning_rates", 0.5, "must be a list or a tuple, one entry a layer"),
     (FinetuneSettings, "layer_learning_rates", (0.5, -1), NUMBER.format(">= 0")),

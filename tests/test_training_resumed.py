@@ -9,9 +9,11 @@ from linear_problem import N_ROWS, same, weights_of, without_times
 
 from pretrain.autoencoder import Autoencoder
 from pretrain.batches import BatchSource
+from pretrain.greedy import layer_run
 from pretrain.random_streams import RandomStreams
 from pretrain.rbm import RBM
-from pretrain.settings import AutoencoderSettings, RBMSettings, TrainingSettings
+from pretrain.settings import AutoencoderSettings, RBMSettings, SupervisedSettings, TrainingSettings
+from pretrain.supervised_layer import SupervisedLayer
 from pretrain.training import TrainingRun
 from pretrain.training_settings import OPTIMIZERS, SCHEDULES
 
@@ -124,6 +126,36 @@ def test_rbms_continue_in_the_middle_of_an_epoch(options, stop_after, seed):
         pass
     state = copy.deepcopy(first.state_dict())
     resumed = rbm_run(seed + 17, **options)
+    resumed.load_state_dict(state)
+    list(resumed)
+    assert same(weights_of(whole), weights_of(resumed))
+    assert without_times(whole.history) == without_times(resumed.history)
+
+
+def supervised_run(seed, *, progress_seconds=None, regression=False, **training):
+    layer = SupervisedLayer(5, 3, generator=torch.Generator().manual_seed(seed))
+    X = torch.rand(N_ROWS, 5, generator=torch.Generator().manual_seed(99))
+    return layer_run(
+        layer,
+        X,
+        SupervisedSettings(training=TrainingSettings(epochs=4, batch_size=7, learning_rate=0.05, **training)),
+        streams=RandomStreams(seed),
+        layer_index=1,
+        y=X[:, :2] if regression else torch.arange(N_ROWS) % 3,
+        progress_seconds=progress_seconds,
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"regression": True}, {"optimizer": "adam", "schedule": "cosine"}], ids=str)
+@pytest.mark.parametrize("stop_after", [2, 4, 7])
+def test_supervised_layers_continue_with_their_output_layer(options, stop_after, seed):
+    whole = supervised_run(seed, **options)
+    list(whole)
+    first = supervised_run(seed, progress_seconds=0.0, **options)
+    for _ in itertools.islice(first, stop_after):
+        pass
+    state = copy.deepcopy(first.state_dict())
+    resumed = supervised_run(seed + 17, **options)
     resumed.load_state_dict(state)
     list(resumed)
     assert same(weights_of(whole), weights_of(resumed))

@@ -23,13 +23,13 @@ from pipelines.commands.options import (
 )
 from pipelines.preparation import prepare
 from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES
-from pretrain.settings import LAYER_SETTINGS, FinetuneSettings, encoder_settings
+from pretrain.settings import DECODING_KINDS, LAYER_SETTINGS, FinetuneSettings, encoder_settings
 
 
 @click.command(epilog="Example: pretrain autoencoder mnist --layers 1000,500,250,30 -o ae.h5")
 @click.argument("data")
 @click.option("--layers", type=CommaList(click.INT), required=True, help="Units of the encoder, the code last.")
-@click.option("--kind", type=click.Choice(tuple(LAYER_SETTINGS)), default="rbm", show_default=True, help="Layers.")
+@click.option("--kind", type=click.Choice(DECODING_KINDS), default="rbm", show_default=True, help="Layers.")
 @click.option(
     "--start",
     type=click.Choice(STARTS),

@@ -53,7 +53,7 @@ class Labels(click.ParamType):
     type=CommaList(Labels()),
     default="all",
     show_default=True,
-    help="Numbers of labelled rows; the pretrained arms see the other rows without labels.",
+    help="Numbers of labelled rows; dbn and sdae see the other rows without labels.",
 )
 @click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many, from --seed up.")
 @click.option(
@@ -89,7 +89,8 @@ def compare(
 ) -> None:
     """Train every arm on DATA at every label budget for every seed, and report which is better.
 
-    Pretrained arms pretrain on all training rows without their labels. Options of the training change the
+    Pretrained arms pretrain on all training rows without their labels; greedy-supervised, which tells whether that
+    matters, pretrains with the labels of the budget and on no other rows. Options of the training change the
     supervised training of every arm alike. A repeated command does only what is not done yet.
     """
     chosen = [_with_settings(arm, pretrain_epochs, given) for arm in arms_named(arms)]

@@ -102,13 +102,13 @@ LAYER_OPTIONS: dict[str, tuple[Any, str]] = {
     "corruption_level": (click.FLOAT, "autoencoder: share of cells, or standard deviation."),
     "emphasis": (click.FLOAT, "autoencoder: cells without noise weigh 1 less this in the loss; 1: full emphasis."),
     "tied": (click.BOOL, "autoencoder: the decoder has the encoder's weights, transposed."),
-    "activation": (click.Choice(tuple(ACTIVATIONS)), "autoencoder: activation of the hidden units."),
+    "activation": (click.Choice(tuple(ACTIVATIONS)), "autoencoder, supervised: activation of the hidden units."),
     "reconstruction_loss": (click.Choice(RECONSTRUCTION_LOSSES), "autoencoder: loss of the reconstruction."),
     "contraction": (click.FLOAT, "autoencoder: weight of the squared norm of the code's Jacobian."),
     "contraction_higher_order": (click.FLOAT, "autoencoder: weight of the Jacobian's squared change under noise."),
     "contraction_noise": (click.FLOAT, "autoencoder: standard deviation of that noise on the input."),
 }
-# Without early stopping: greedy pretraining has no labels to stop on, and in a comparison validation rows would
+# Without early stopping: greedy pretraining holds no labels out to stop on, and in a comparison validation rows would
 # be labels beyond the budget.
 UNSTOPPED_OPTIONS = {
     name: row for name, row in TRAINING_OPTIONS.items() if name not in ("early_stopping", "n_iter_no_change", "tol")

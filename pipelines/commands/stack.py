@@ -65,7 +65,10 @@ def stack(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Pretrain a stack of RBMs or denoising autoencoders on DATA, layer by layer, without labels.
+    """Pretrain a stack on DATA, layer by layer: RBMs or denoising autoencoders without labels, or with them.
+
+    Layers of --kind supervised are trained on the labels of DATA, each as the hidden layer of a network whose output
+    layer is thrown away: what finetune makes of them says whether it matters that pretraining has no labels.
 
     Options of the training take one value for all layers, or one for each: --learning-rate 0.1,0.1,0.001.
     """

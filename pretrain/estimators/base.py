@@ -73,7 +73,9 @@ class CodeTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelEs
         """Rows from codes: (n_samples, n_code) -> (n_samples, n_features), in the units of the data."""
         return self._model.inverse_transform(np.asarray(X))
 
-    def _pretrain(self, X: Any, sizes: Sequence[int], settings: Any, sample_weight: Any = None) -> tuple[Stack, Any]:
+    def _pretrain(
+        self, X: Any, sizes: Sequence[int], settings: Any, y: np.ndarray | None = None, sample_weight: Any = None
+    ) -> tuple[Stack, Any]:
         """The stack of a greedy run over rows, and the rows as they were scaled for it."""
         scaling = choose_scaling(self, X)
         self.seed_ = seed_from(self.random_state)
@@ -83,6 +85,7 @@ class CodeTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelEs
             sizes,
             settings,
             seed=self.seed_,
+            y=y,
             sample_weight=sample_weight,
             device=self.device,
             scaling=scaling,

@@ -12,7 +12,14 @@ from pretrain.estimators.inputs import require_verbose, training_settings
 from pretrain.finetuning import Finetuning
 from pretrain.network import Network
 from pretrain.reconstruction import reconstruction_errors
-from pretrain.settings import LAYER_SETTINGS, FinetuneSettings, LayerSettings, RBMSettings, encoder_settings
+from pretrain.settings import (
+    DECODING_KINDS,
+    LAYER_SETTINGS,
+    FinetuneSettings,
+    LayerSettings,
+    RBMSettings,
+    encoder_settings,
+)
 from pretrain.unrolling import unroll
 
 PRETRAINING_PARAMETERS = {"epochs": "pretrain_epochs", "batch_size": "pretrain_batch_size", "precision": "precision"}
@@ -139,7 +146,7 @@ class DeepAutoencoder(CodeTransformer):
         return -float(self.reconstruction_error(X).mean())
 
     def _layer_settings(self) -> list[LayerSettings]:
-        require_choice("DeepAutoencoder", "kind", self.kind, LAYER_SETTINGS)
+        require_choice("DeepAutoencoder", "kind", self.kind, DECODING_KINDS)
         on_units = RBMSettings(visible_units=self.visible_units)  # an illegal value is one whatever the kind
         base = on_units if self.kind == "rbm" else LAYER_SETTINGS[self.kind]()
         training = training_settings(self, PRETRAINING_PARAMETERS, base.training)

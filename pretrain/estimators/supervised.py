@@ -15,6 +15,7 @@ from pretrain.estimators.base import ModelEstimator
 from pretrain.estimators.inputs import (
     check_rows,
     choose_scaling,
+    labelled_rows,
     like_input,
     require_verbose,
     seed_from,
@@ -27,8 +28,6 @@ from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
 from pretrain.settings import FinetuneSettings
 
-UNLABELLED = -1
-SIGNED_CLASSES = (-1, 1)  # a common way to write two classes; one class and unlabelled rows could not be learned
 # Fields of TrainingSettings and the parameters that fill them.
 FINETUNING_PARAMETERS = {
     "epochs": "max_iter",
@@ -218,9 +217,7 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
         return X, y
 
     def _encode_targets(self, y: np.ndarray, fitted: Network | None) -> Targets:
-        labelled = np.ones(len(y), dtype=bool)
-        if y.dtype.kind == "i" and not np.array_equal(np.unique(y), SIGNED_CLASSES):
-            labelled = y != UNLABELLED
+        labelled = labelled_rows(y)
         if not labelled.any():
             raise DataError("Every row is unlabelled (y == -1); give labels for some rows of each class.")
         classes, indices = np.unique(y[labelled], return_inverse=True)

@@ -1,16 +1,20 @@
-"""Unsupervised feature extractors: one RBM, or a stack of layers."""
+"""Feature extractors: one RBM, or a stack of layers."""
 
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+from sklearn.utils import Tags, check_array, column_or_1d
 from sklearn.utils.validation import _check_sample_weight
 
 from pretrain._validation import require_choice
 from pretrain.estimators.base import CodeTransformer
-from pretrain.estimators.inputs import require_verbose, training_settings
+from pretrain.estimators.inputs import labelled_rows, require_verbose, training_settings
+from pretrain.exceptions import DataError
+from pretrain.scaling import Scaling
 from pretrain.settings import LAYER_SETTINGS, LayerSettings
+from pretrain.supervised_pretraining import UNLABELLED
 
 # Fields of TrainingSettings and the parameters that fill them.
 LAYER_PARAMETERS = {"epochs": "n_iter", "batch_size": "batch_size", "precision": "precision"}
@@ -29,22 +33,26 @@ class StackEstimator(CodeTransformer):
     model_name = "stack_"
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Pretrain on the rows of X, (n_samples, n_features), dense or sparse; y is ignored.
+        """Pretrain on the rows of X, (n_samples, n_features), dense or sparse.
 
-        `sample_weight`, (n_samples,), is what each row counts.
+        Only supervised layers look at y. `sample_weight`, (n_samples,), is what each row counts.
         """
         require_verbose(self)
         settings = self._layer_settings()
         X = self._check_rows(X, reset=True)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        self.stack_, rows = self._pretrain(X, self._sizes(), settings, sample_weight)
+        self.stack_, rows = self._pretrain(X, self._sizes(), settings, self._targets(y), sample_weight)
         self.n_iter_ = self.report_[-1]["n_epochs"] if self.report_ else 0
         self._after_fit(rows)
         return self
 
     def _after_fit(self, rows: Any) -> None:
         """What a subclass keeps of the scaled training rows."""
+
+    def _targets(self, y: Any) -> np.ndarray | None:
+        """What supervised layers learn to predict, as `GreedyPretraining` takes it."""
+        return None
 
     def _sizes(self) -> Sequence[int]:
         raise NotImplementedError
@@ -59,11 +67,13 @@ class StackTransformer(StackEstimator):
     Parameters
     ----------
     hidden_layer_sizes : tuple of int, default=(256, 256)
-    kind : {"rbm", "autoencoder"}, default="rbm"
-        RBMs by contrastive divergence, or tied denoising autoencoders with masking noise.
+    kind : {"rbm", "autoencoder", "supervised"}, default="rbm"
+        RBMs by contrastive divergence; tied denoising autoencoders with masking noise; or hidden layers of networks
+        that predict y, whose output layers are thrown away. Only these need y: labels, of which integer -1 marks a
+        row without one (see `DBNClassifier`), or numbers. They decode nothing: `inverse_transform` is not for them.
     learning_rate : float or None, default=None
         None is the default of the kind: for RBMs what their units bear (`RBM.default_learning_rate`, 0.1 here) with
-        momentum, 1e-3 with Adam for autoencoders.
+        momentum, 1e-3 with Adam for the others.
     batch_size : int or "auto", default="auto"
         "auto" is a fiftieth of the rows, between 10 and 100.
     n_iter : int or "auto", default="auto"
@@ -102,6 +112,26 @@ class StackTransformer(StackEstimator):
 
     def _sizes(self) -> Sequence[int]:
         return self.hidden_layer_sizes
+
+    def _targets(self, y: Any) -> np.ndarray | None:
+        if self.kind != "supervised":
+            return None
+        if y is None:
+            raise DataError("StackTransformer(kind='supervised') requires y to be passed, but the target y is None.")
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
+        if y.dtype.kind == "f" and (y.ndim == 2 or (y % 1).any()):
+            columns = y.reshape(len(y), -1)
+            return Scaling.fit("standard", columns).apply(columns)
+        y = column_or_1d(y, warn=True)
+        indices = np.full(len(y), UNLABELLED)
+        labelled = labelled_rows(y)
+        indices[labelled] = np.unique(y[labelled], return_inverse=True)[1]
+        return indices
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self.kind == "supervised"
+        return tags
 
     def _layer_settings(self) -> LayerSettings:
         require_choice("StackTransformer", "kind", self.kind, LAYER_SETTINGS)
