@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from pretrain.backprop import BackpropLearner
 from pretrain.exceptions import DataError
-from pretrain.finetuning import BackpropLearner
 from pretrain.network import Architecture, Network
 from pretrain.random_streams import RandomStreams
 from pretrain.supervised_layer import SupervisedLayer
@@ -75,7 +75,7 @@ def labelled_targets(y: Any, n_samples: int) -> tuple[np.ndarray, torch.Tensor]:
     values = y.numpy(force=True) if isinstance(y, torch.Tensor) else np.asarray(y)
     classes = values.ndim == 1 and values.dtype.kind in "iu" and bool((values >= UNLABELLED).all())
     targets = values.ndim == 2 and values.dtype.kind == "f" and bool(np.isfinite(values).all())
-    if len(values) != n_samples or not (classes or targets):
+    if not (classes or targets) or len(values) != n_samples:
         raise DataError(
             f"y must be class indices ({n_samples},) with {UNLABELLED} for rows without a label, or finite scaled "
             f"targets ({n_samples}, n_targets); got {values.dtype} values of shape {values.shape}."
