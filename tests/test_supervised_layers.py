@@ -19,11 +19,11 @@ from pretrain.batches import Batch
 from pretrain.exceptions import CheckpointError, DataError, SettingsError
 from pretrain.finetuning import Finetuning
 from pretrain.greedy import layer_run
-from pretrain.network import unroll
 from pretrain.random_streams import RandomStreams
 from pretrain.settings import FinetuneSettings, SupervisedSettings, TrainingSettings
 from pretrain.supervised_layer import SupervisedLayer
 from pretrain.supervised_pretraining import supervised_learner
+from pretrain.unrolling import unroll
 
 N_ROWS, N_FEATURES, N_HIDDEN = 23, 5, 3
 SUPERVISED = quick("supervised", learning_rate=0.3)
