@@ -76,9 +76,21 @@ class BatchSource:
         """Draw the order of the rows for the next epoch."""
         self._order = torch.randperm(self.n_samples, generator=self.generator).to(self.device)
 
+    @property
+    def on_device(self) -> bool:
+        """Whether the rows are where the run computes, so that no batch passes through the host."""
+        return isinstance(self._rows, torch.Tensor)
+
     def batch(self, index: int) -> Batch:
         """Batch `index` of the current order. Its `X` is valid until the next call."""
-        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        return self.gather(self.rows(index))
+
+    def rows(self, index: int) -> torch.Tensor:
+        """Which rows batch `index` of the current order has, (batch,) int64 on the device."""
+        return self._order[index * self.batch_size : (index + 1) * self.batch_size]
+
+    def gather(self, rows: torch.Tensor) -> Batch:
+        """The batch of these rows. Its `X` is valid until the next call."""
         X = self._gather(rows)
         y = None if self._y is None else self._y[rows]
         return Batch(X, y, None if self._weight is None else self._weight[rows])
@@ -114,9 +126,11 @@ def mean_one_weight(sample_weight: Any, n_samples: int) -> torch.Tensor:
 
 def weighted_mean(rows: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     """Mean of rows, (batch, n) -> (n,), each counted by its weight; the plain mean where no row has any."""
-    if weight is None or not bool(weight.any()):
+    if weight is None:
         return rows.float().mean(dim=0)
-    return (weight / weight.sum()) @ rows.float()
+    total = weight.sum()
+    shares = torch.where(total > 0, weight / total, 1 / len(rows))  # to ask for the total would stop a GPU
+    return shares @ rows.float()
 
 
 def as_dense_tensor(rows: Any, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -10,11 +10,13 @@ References
 """
 
 import copy
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pretrain.batches import Batch, weighted_mean
+from pretrain.batches import Batch
+from pretrain.centering import Centering, Offsets
 from pretrain.conditionals import Conditionals
 from pretrain.exceptions import SettingsError
 from pretrain.learner import Learner
@@ -26,6 +28,7 @@ from pretrain.negative_phase import (
     NegativePhase,
     PersistentChains,
 )
+from pretrain.phase_buffers import PhaseBuffers
 from pretrain.random_streams import random_mask
 from pretrain.rbm_settings import RBMSettings
 from pretrain.sparsity import SparsityPenalty
@@ -42,8 +45,6 @@ NEGATIVE_PHASES: dict[str, type[NegativePhase]] = {
     "tempering": TemperedChains,
 }
 Gradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # of weight, visible bias and hidden bias
-Offsets = tuple[torch.Tensor, torch.Tensor]
-OFFSET_RATE = 0.01  # of the running means that centred units are centred by
 VARIANCE_RATE = 0.1  # of the learning rate
 # A chain that does not start at the data has no reconstruction: one is made for every so many batches.
 RECONSTRUCT_EVERY = 20
@@ -61,7 +62,8 @@ class ContrastiveDivergence(Learner):
     all three are, and tend to the gradient of the log-likelihood as k grows.
 
     Data and chains share one buffer, so that both halves of the gradient are one matrix product with the sign of the
-    data's turned. In float32 plain CD allocates nothing while the number of rows stays the same.
+    data's turned. Buffers only grow, so that short batches use those of full ones: in float32 plain CD allocates
+    nothing after its first full batch.
 
     Under replicated softmax units dc is divided by the mean square of the number of words, by which a bias counts.
 
@@ -93,16 +95,17 @@ class ContrastiveDivergence(Learner):
                 "ones. Turn it off for the layers above the data: settings may be a list, one a layer."
             )
         self.module, self.settings, self.generator, self.dtype = rbm, settings, generator, dtype
+        self.generators = (generator,)
         self.conditionals = Conditionals(rbm, generator=generator, dtype=dtype)
         self.negative = NEGATIVE_PHASES[settings.gradient_estimator](self.conditionals, settings)
         self.n_gibbs_steps = settings.n_gibbs_steps
-        self._centered = settings.centered is True or (
-            settings.centered == "auto" and "gaussian" in rbm.visible_units.name
-        )
-        self._shape = (0, 0)
+        gaussian = "gaussian" in rbm.visible_units.name
+        self._centered = settings.centered is True or (settings.centered == "auto" and gaussian)
+        self._buffers = PhaseBuffers(self.conditionals)
+        self._gradient = None if dtype == torch.float32 else torch.empty_like(rbm.weight, dtype=dtype)
         self._n_batches = 0
         self._loss = torch.zeros((), device=rbm.weight.device)
-        self._offsets: Offsets | None = None
+        self._centering = Centering()
         self._sparsity = SparsityPenalty(settings)
         for parameter in rbm.parameters():
             parameter.grad = torch.zeros_like(parameter)
@@ -128,6 +131,17 @@ class ContrastiveDivergence(Learner):
         share = epoch / (n_epochs - 1) if n_epochs > 1 else 1.0
         self.n_gibbs_steps = last if first is None else round(first + (last - first) * share)
 
+    def step_key(self) -> Hashable | None:
+        """None where missing values or counts of words are drawn: how many there are decides what is launched."""
+        if self.settings.missing != "error" or self.module.visible_units.name == "replicated_softmax":
+            return None
+        return self.n_gibbs_steps, self._reconstructs, self.negative.step_key()
+
+    def step_replayed(self) -> None:
+        """Count it here and in the negative phase."""
+        self._n_batches += 1
+        self.negative.step_replayed()
+
     def metrics(self) -> dict[str, float]:
         """Figures of the epoch: `swap_rate` of tempered chains, `n_gibbs_steps` where they are stepped up."""
         stepped = {} if self.settings.initial_gibbs_steps is None else {"n_gibbs_steps": float(self.n_gibbs_steps)}
@@ -145,81 +159,73 @@ class ContrastiveDivergence(Learner):
             stands for the others.
         """
         rows = len(batch.X)
-        self._allocate(rows, self.negative.n_rows(rows))
+        self._buffers.fit(rows, self.negative.n_rows(rows))
         self.conditionals.load()
-        data, chains = self._v[:rows], self._v[rows:]
+        data, chains = self._buffers.v[:rows], self._buffers.v[rows:]
         data.copy_(batch.X)
         if self.settings.missing == "gibbs":
             fill_missing_(data, self.conditionals)
         if self.settings.binarize:
-            self.conditionals.draw(data, out=self._data_states)
-            data.copy_(self._data_states)
+            self.conditionals.draw(data, out=data)
         self._run_phases(rows, data, chains)
         self._loss_of(rows, data, chains, batch.weight)
         self._write_gradients(rows, batch.weight)
         self._n_batches += 1
         return self._loss
 
-    def _allocate(self, rows: int, chains: int) -> None:
-        if self._shape == (rows, chains):
-            return
-        rbm, empty = self.module, self.conditionals.empty
-        self._shape = (rows, chains)
-        self._v, self._h = empty(rows + chains, rbm.n_visible), empty(rows + chains, rbm.n_hidden)
-        self._states = empty(rows, rbm.n_hidden)
-        self._data_states = empty(rows if self.settings.binarize else 0, rbm.n_visible)
-        self._difference = torch.empty(rows, rbm.n_visible, device=rbm.weight.device)
-        self._gradient = torch.empty_like(rbm.weight, dtype=self.dtype)
-
     def _run_phases(self, rows: int, data: torch.Tensor, chains: torch.Tensor) -> None:
         mask = chain_mask = None
         if self.settings.hidden_dropout > 0:
             mask = self._draw_mask(rows)
             chain_mask = mask if self.negative.from_data else self._draw_mask(len(chains))
-        means, totals = self._h[:rows], self.module.visible_units.row_totals(data)
+        h, totals = self._buffers.h, self.module.visible_units.row_totals(data)
         draws = self.negative.from_data and not self.negative.deterministic
-        hidden = self.conditionals.hidden(data, means, self._states if draws else None, totals=totals, mask=mask)
-        self.negative.run(self.n_gibbs_steps, data, hidden, chains, self._h[rows:], chain_mask)
+        states = self._buffers.states if draws else None
+        hidden = self.conditionals.hidden(data, h[:rows], states, totals=totals, mask=mask)
+        self.negative.run(self.n_gibbs_steps, data, hidden, chains, h[rows:], chain_mask)
 
     def _draw_mask(self, rows: int) -> torch.Tensor:
         shape, kept = (rows, self.module.n_hidden), 1 - self.settings.hidden_dropout
         return random_mask(shape, kept, generator=self.generator, dtype=self.dtype)
 
+    @property
+    def _reconstructs(self) -> bool:
+        return self.negative.from_data or self._n_batches % RECONSTRUCT_EVERY == 0
+
     def _loss_of(self, rows: int, data: torch.Tensor, chains: torch.Tensor, weight: torch.Tensor | None) -> None:
-        if self.negative.from_data:
-            torch.sub(chains, data, out=self._difference)
-        elif self._n_batches % RECONSTRUCT_EVERY == 0:
-            totals = self.module.visible_units.row_totals(data)
-            reconstruction = self.conditionals.visible(self._h[:rows], torch.empty_like(data), totals=totals)
-            torch.sub(reconstruction, data, out=self._difference)
-        else:
+        if not self._reconstructs:
             return
-        flat = self._difference.view(-1)
-        total = torch.dot(flat, flat) if weight is None else self._difference.square().sum(dim=1) @ weight
-        self._loss = total / rows
+        reconstruction, difference = chains, self._buffers.difference
+        if not self.negative.from_data:
+            totals = self.module.visible_units.row_totals(data)
+            reconstruction = self.conditionals.visible(self._buffers.h[:rows], torch.empty_like(data), totals=totals)
+        torch.sub(reconstruction, data, out=difference)
+        flat = difference.view(-1)
+        total = torch.dot(flat, flat) if weight is None else difference.square().sum(dim=1) @ weight
+        torch.div(total, rows, out=self._loss)
 
     def _write_gradients(self, rows: int, weight: torch.Tensor | None) -> None:
-        rbm, chains = self.module, self._shape[1]
-        totals = rbm.visible_units.row_totals(self._v)
+        rbm, chains, v, h = self.module, self._buffers.chains, self._buffers.v, self._buffers.h
+        totals = rbm.visible_units.row_totals(v)
         shares = self._row_shares(rows, weight)
         squares = self._mean_squares(rows, shares) if rbm.visible_units.variance() is not None else None
-        offsets = self._track_offsets(rows, weight) if self._centered else None
-        self._sparsity.subtract_(self._h[:rows], weight)
+        offsets = self._centering.track(v[:rows], h[:rows], weight) if self._centered else None
+        self._sparsity.subtract_(h[:rows], weight)
         if offsets is not None:
-            self._v.sub_(offsets[0].to(self.dtype))
-            self._h.sub_(offsets[1].to(self.dtype))
+            v.sub_(offsets[0].to(self.dtype))
+            h.sub_(offsets[1].to(self.dtype))
         if shares is None:  # the data count negatively, and both halves as means over their own rows
-            self._h[:rows].mul_(-chains / rows)
+            h[:rows].mul_(-chains / rows)
             scale = 1 / chains
         else:
-            self._h.mul_(shares)
+            h.mul_(shares)
             scale = 1.0
         gradients = (_grad(rbm.weight), _grad(rbm.visible_bias), _grad(rbm.hidden_bias))
-        target = gradients[0] if self.dtype == torch.float32 else self._gradient
-        torch.addmm(target, self._h.T, self._v, beta=0, alpha=scale, out=target)
+        target = gradients[0] if self._gradient is None else self._gradient
+        torch.addmm(target, h.T, v, beta=0, alpha=scale, out=target)
         if target is not gradients[0]:
             gradients[0].copy_(target)
-        counted = self._h if totals is None else self._h.float() * totals
+        counted = h if totals is None else h.float() * totals
         torch.sum(counted, dim=0, dtype=torch.float32, out=gradients[2]).mul_(scale)
         if totals is not None:
             gradients[2].div_(totals[:rows].float().square().mean().clamp_(min=1))
@@ -236,22 +242,23 @@ class ContrastiveDivergence(Learner):
         if weight is None:
             return None
         data = weight.float()[:, None] / rows
-        n_chains = self._shape[1]
-        chains = data if self.negative.from_data else (data.sum() / n_chains).expand(n_chains, 1)
+        n = self._buffers.chains
+        chains = data if self.negative.from_data else (data.sum() / n).expand(n, 1)
         return torch.cat([-data, chains])
 
     def _write_visible_bias(self, rows: int, shares: torch.Tensor | None, out: torch.Tensor) -> None:
+        v = self._buffers.v
         if shares is not None:
-            torch.sum(self._v.float() * shares, dim=0, out=out)
+            torch.sum(v.float() * shares, dim=0, out=out)
         elif self.negative.from_data:
-            torch.mean(self._difference, dim=0, out=out)
+            torch.mean(self._buffers.difference, dim=0, out=out)
         else:
-            torch.mean(self._v[rows:], dim=0, dtype=torch.float32, out=out)
-            out.sub_(torch.mean(self._v[:rows], dim=0, dtype=torch.float32))
+            torch.mean(v[rows:], dim=0, dtype=torch.float32, out=out)
+            out.sub_(torch.mean(v[:rows], dim=0, dtype=torch.float32))
 
     def _mean_squares(self, rows: int, shares: torch.Tensor | None) -> torch.Tensor:
         """(n_visible,): mean square of the visible states of the chains less that of the data."""
-        squares = self._v.float().square()
+        squares = self._buffers.v.float().square()
         if self.negative.ends_in_means:  # the square of a mean is too small by the variance
             squares[rows:] += self.module.visible_units.variance()
         if shares is not None:
@@ -266,20 +273,12 @@ class ContrastiveDivergence(Learner):
             products += visible_bias * (offsets[1] @ rbm.weight) + offsets[0] * (hidden_bias @ rbm.weight)
         rbm.visible_units.write_gradients(squares, products)
 
-    def _track_offsets(self, rows: int, weight: torch.Tensor | None) -> Offsets:
-        v, h = weighted_mean(self._v[:rows], weight), weighted_mean(self._h[:rows], weight)
-        if self._offsets is None:
-            self._offsets = (v, h)
-        for offset, mean in zip(self._offsets, (v, h), strict=True):
-            offset.lerp_(mean, OFFSET_RATE)
-        return self._offsets
-
     def state_dict(self) -> dict[str, Any]:
         """What continues the learner exactly: generator, chains, running means, the count of batches."""
         return {
             "generator": self.generator.get_state(),
             "negative": self.negative.state_dict(),
-            "offsets": self._offsets,
+            "offsets": self._centering.offsets,
             "activity": self._sparsity.activity,
             "n_gibbs_steps": self.n_gibbs_steps,
             "n_batches": self._n_batches,
@@ -291,8 +290,9 @@ class ContrastiveDivergence(Learner):
         state = copy.deepcopy(state)  # chains and running means move in place
         self.generator.set_state(state["generator"])
         self.negative.load_state_dict(state["negative"])
-        self._offsets, self._sparsity.activity = state["offsets"], state["activity"]
-        self.n_gibbs_steps, self._n_batches, self._loss = state["n_gibbs_steps"], state["n_batches"], state["loss"]
+        self._centering.offsets, self._sparsity.activity = state["offsets"], state["activity"]
+        self.n_gibbs_steps, self._n_batches = state["n_gibbs_steps"], state["n_batches"]
+        self._loss.copy_(state["loss"])
 
 
 def _grad(parameter: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """What the training loop drives: something that turns a batch into gradients."""
 
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -14,9 +15,12 @@ class Learner:
     ----------
     module : nn.Module
         What is trained.
+    generators : sequence of torch.Generator
+        On the device, those that a step draws from; needed of a rule with a `step_key` alone.
     """
 
     module: Any
+    generators: Sequence[torch.Generator] = ()
 
     @property
     def stochastic(self) -> bool:
@@ -34,6 +38,17 @@ class Learner:
     def penalty(self) -> torch.Tensor | float:
         """What the gradients of the last batch minimise besides the loss; most rules have nothing."""
         return 0.0
+
+    def step_key(self) -> Hashable | None:
+        """What the next `fill_gradients` depends on besides tensors; None where it needs the host.
+
+        Steps with the same key launch the same kernels on the same tensors, so that a GPU can repeat one of them
+        (`pretrain.cuda_graph`) without the host.
+        """
+        return None
+
+    def step_replayed(self) -> None:
+        """Count a step that was repeated without a call of `fill_gradients`."""
 
     def begin_epoch(self, epoch: int, n_epochs: int) -> None:
         """Prepare for `epoch` (from 0) of `n_epochs`; most rules have nothing to prepare."""

@@ -12,6 +12,7 @@ References
        Carlo for training of restricted Boltzmann machines. AISTATS.
 """
 
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -74,6 +75,13 @@ class NegativePhase:
     def after_gradients(self, gradients: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
         """Learn from the gradients of weight, visible bias and hidden bias, for a phase that does."""
 
+    def step_key(self) -> Hashable:
+        """What the next `run` depends on besides tensors; see `Learner.step_key`."""
+        return ()
+
+    def step_replayed(self) -> None:
+        """See `Learner.step_replayed`."""
+
     def metrics(self) -> dict[str, float]:
         """Figures of the epoch, which begin anew."""
         return {}
@@ -86,9 +94,9 @@ class NegativePhase:
         """Continue where `state_dict` was taken."""
 
     def _buffers(self, v: torch.Tensor, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._visible_mean.shape != v.shape:
+        if len(self._visible_mean) < len(v):
             self._visible_mean, self._states = torch.empty_like(v), torch.empty_like(h)
-        return self._visible_mean, self._states
+        return self._visible_mean[: len(v)], self._states[: len(v)]
 
 
 class DataChains(NegativePhase):

@@ -89,7 +89,7 @@ def random_mask(
 
 
 class BernoulliSampler:
-    """Draws 0/1 states from probabilities without allocating in the loop.
+    """Draws 0/1 states from probabilities without allocating in the loop: its buffers only grow.
 
     On a CPU one 64-bit word of the generator serves four states: a state is on where a 16-bit threshold lies
     below its probability, so probabilities are resolved to 2**-16 (rounded up), which is far below the noise of
@@ -114,12 +114,16 @@ class BernoulliSampler:
         return torch.lt(uniform, probabilities, out=out)
 
     def _draw(self, probabilities: torch.Tensor) -> torch.Tensor:
-        if self._uniform.shape != probabilities.shape or self._uniform.device != probabilities.device:
-            self._uniform = torch.empty(probabilities.shape, device=probabilities.device)
-            self._words = torch.empty((probabilities.numel() + 3) // 4, dtype=torch.int64)
+        n = probabilities.numel()
+        if self._uniform.numel() < n:
+            self._uniform = torch.empty(n, device=probabilities.device)
+        uniform = self._uniform[:n].view(probabilities.shape)
         if self.exact or probabilities.device.type != "cpu":
-            return self._uniform.uniform_(generator=self.generator)
+            return uniform.uniform_(generator=self.generator)
+        n_words = (n + 3) // 4
+        if self._words.numel() < n_words:
+            self._words = torch.empty(n_words, dtype=torch.int64)
         # From -2**63: without the lower bound torch leaves the sign bit of every fourth threshold at zero.
-        self._words.random_(-(2**63), None, generator=self.generator)
-        thresholds = self._words.view(torch.int16)[: probabilities.numel()]
-        return self._uniform.copy_(thresholds.view_as(probabilities)).mul_(2.0**-16).add_(0.5)
+        words = self._words[:n_words].random_(-(2**63), None, generator=self.generator)
+        thresholds = words.view(torch.int16)[:n].view(probabilities.shape)
+        return uniform.copy_(thresholds).mul_(2.0**-16).add_(0.5)

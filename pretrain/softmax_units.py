@@ -8,7 +8,6 @@ References
 from collections.abc import Sequence
 
 import torch
-from torch.nn import functional
 
 from pretrain.random_streams import BernoulliSampler
 from pretrain.units import Units
@@ -29,6 +28,7 @@ class SoftmaxUnits(Units):
 
     _inside: torch.Tensor
     _columns: torch.Tensor
+    _places: torch.Tensor
 
     def __init__(self, n_units: int, widths: Sequence[int] | None = None) -> None:
         super().__init__(n_units)
@@ -39,6 +39,8 @@ class SoftmaxUnits(Units):
         # Every group is widened to the widest, so that all of them are one tensor: (n_groups, widest).
         self.register_buffer("_inside", column < width, persistent=False)
         self.register_buffer("_columns", (start + column).clamp(max=n_units - 1), persistent=False)
+        # Where each unit is among them.
+        self.register_buffer("_places", (column < width).flatten().nonzero()[:, 0], persistent=False)
 
     def mean_(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
         """Softmax of each group."""
@@ -58,8 +60,8 @@ class SoftmaxUnits(Units):
         uniform = torch.rand(*probabilities.shape[:2], 1, generator=sampler.generator, device=out.device)
         chosen = (probabilities.cumsum(dim=2) <= uniform).sum(dim=2)
         last = self._inside.sum(dim=1) - 1  # the sum of the probabilities may be rounded to below 1
-        one_hot = functional.one_hot(torch.minimum(chosen, last), probabilities.shape[2])
-        return self._join_(out, one_hot)
+        column = torch.arange(probabilities.shape[2], device=out.device)
+        return self._join_(out, torch.minimum(chosen, last)[:, :, None] == column)
 
     def log_partition(self, total_input: torch.Tensor, totals: torch.Tensor | None = None) -> torch.Tensor:
         """Sum over groups of log sum exp(a)."""
@@ -71,7 +73,7 @@ class SoftmaxUnits(Units):
 
     def row_problem(self, rows: torch.Tensor) -> str | None:
         """Whether each group of each row sums to 1, or is missing (NaN) as a whole."""
-        groups = self._groups(rows)
+        groups = self._groups(rows.to(self._inside.device))
         known = ~(torch.isnan(groups) | ~self._inside).all(dim=2)
         sums = groups.masked_fill(~self._inside, 0.0).sum(dim=2)[known]
         if bool(torch.isnan(sums).any()):
@@ -85,7 +87,7 @@ class SoftmaxUnits(Units):
         return values[:, self._columns].masked_fill(~self._inside, -torch.inf)
 
     def _join_(self, out: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-        return out.copy_(groups[:, self._inside])
+        return out.copy_(groups.flatten(start_dim=1)[:, self._places])
 
 
 class ReplicatedSoftmaxUnits(Units):

@@ -8,6 +8,7 @@ References
        machines. IJCNN.
 """
 
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -60,6 +61,14 @@ class TemperedChains(NegativePhase):
         self._exchange(chains, states, totals)
         v.copy_(chains[-n:][: len(v)])
         conditionals.hidden(v, h, totals=None if totals is None else totals[-n:][: len(v)], mask=mask)
+
+    def step_key(self) -> Hashable:
+        """Which pairs exchange their states next."""
+        return self._odd
+
+    def step_replayed(self) -> None:
+        """See the base class."""
+        self._odd = not self._odd
 
     def metrics(self) -> dict[str, float]:
         """`swap_rate`, the share of accepted exchanges, and `lowest_swap_rate`, of the worst pair of neighbours."""

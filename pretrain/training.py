@@ -8,13 +8,14 @@ Whoever consumes the records draws the bar, writes the checkpoint or plots; ther
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 from pretrain.batches import Batch, BatchSource
+from pretrain.cuda_graph import CudaRecorder, StepGraphs
 from pretrain.device import limited_threads
 from pretrain.exceptions import DivergenceError, SettingsError
 from pretrain.learner import Learner
@@ -93,6 +94,9 @@ class TrainingRun:
         self._next_batch = 0
         self._loss_sum = torch.zeros((), device=batches.device, dtype=torch.float64)
         self._seconds = 0.0
+        self.graphs: StepGraphs | None = None
+        if batches.device.type == "cuda":
+            self.graphs = StepGraphs(self._step, CudaRecorder(batches.device, learner.generators))
 
     @property
     def epoch(self) -> int:
@@ -120,7 +124,7 @@ class TrainingRun:
             self.learner.begin_epoch(self.epoch, self.n_epochs)
             set_momentum(self.optimizer, momentum_at(self.settings, self.epoch))
         while self._next_batch < self.batches.n_batches:
-            self._step(self.batches.batch(self._next_batch))
+            self._take_step(self.batches.rows(self._next_batch))
             self._next_batch += 1
             now = time.perf_counter()
             within = self._next_batch < self.batches.n_batches
@@ -131,7 +135,22 @@ class TrainingRun:
         self._seconds += time.perf_counter() - started
         return self._end_epoch(loss)
 
-    def _step(self, batch: Batch) -> None:
+    def _take_step(self, rows: torch.Tensor) -> None:
+        key = None if self.graphs is None else self._step_key()
+        if self.graphs is None or key is None:
+            self._step(rows)
+        elif self.graphs.take(key, rows):
+            self.learner.step_replayed()
+
+    def _step_key(self) -> Hashable | None:
+        """What a step depends on besides tensors; None where rates change, or the host has a part in it."""
+        key = self.learner.step_key()
+        if key is None or self.scheduler is not None or not self.batches.on_device:
+            return None
+        return (key, momentum_at(self.settings, self.epoch)) if self.settings.optimizer == "sgd" else None
+
+    def _step(self, rows: torch.Tensor) -> None:
+        batch = self.batches.gather(rows)
         if self.settings.optimizer in LINE_SEARCHES:
             loss = self._line_search_step(batch)
         else:
@@ -251,3 +270,5 @@ class TrainingRun:
         self.best, self.stopped = state["best"], state["stopped"]
         self._next_batch, self._seconds = state["next_batch"], state["seconds"]
         self._loss_sum.copy_(state["loss_sum"])
+        if self.graphs is not None:
+            self.graphs.forget()

@@ -7,7 +7,7 @@ from chains_by_hand import Hand, assert_close, cd_phases, filled, gradients, lea
 from oracles import N_VISIBLE, arrays_of, fill, log_variance_of, small_rbm
 
 from pretrain.batches import Batch
-from pretrain.contrastive import OFFSET_RATE
+from pretrain.centering import OFFSET_RATE
 
 VISIBLE = ("bernoulli", "spin", "gaussian", "gaussian_learned", "softmax", "noisy_relu")
 
