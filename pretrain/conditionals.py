@@ -24,17 +24,17 @@ class Conditionals:
 
     def __init__(self, rbm: "RBM", *, generator: torch.Generator, dtype: torch.dtype) -> None:
         self.rbm, self.generator, self.dtype = rbm, generator, dtype
+        self._parameters = [p.detach() for p in (rbm.weight, rbm.visible_bias, rbm.hidden_bias)]
         # One sampler a shape: its buffers fit from one step to the next.
         self._hidden_sampler, self._visible_sampler = BernoulliSampler(generator), BernoulliSampler(generator)
 
     def load(self, change: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None) -> None:
         """Take the parameters as they are now, plus a `change` of weight, visible bias and hidden bias."""
-        rbm = self.rbm
-        parameters = [p.detach() for p in (rbm.weight, rbm.visible_bias, rbm.hidden_bias)]
+        parameters = self._parameters
         if change is not None:
             parameters = [p + more for p, more in zip(parameters, change, strict=True)]
         # `to` is the tensor itself where the dtype is its own.
-        self.weight, self.visible_bias, self.hidden_bias = (p.to(self.dtype) for p in parameters)
+        self.weight, self.visible_bias, self.hidden_bias = [p.to(self.dtype) for p in parameters]
 
     def empty(self, n_rows: int, n_units: int) -> torch.Tensor:
         """A buffer of rows of units."""

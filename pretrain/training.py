@@ -160,7 +160,7 @@ class TrainingRun:
         if self.scheduler is not None:
             self.scheduler.step()
         self._apply_max_norm()
-        self._loss_sum += loss * len(batch.X)
+        self._loss_sum.add_(loss, alpha=len(batch.X))
 
     def _end_epoch(self, loss: float) -> Record:
         self._require_finite(loss)
