@@ -36,22 +36,7 @@ TRAINING_PARAMETERS = {
     "l1": "l1",
     "max_norm": "max_norm",
 }
-RBM_FIELDS = (
-    "visible_units",
-    "hidden_units",
-    "gradient_estimator",
-    "n_gibbs_steps",
-    "sample_reconstruction",
-    "n_chains",
-    "centered",
-    "binarize",
-    "sparsity_target",
-    "sparsity_cost",
-    "hidden_dropout",
-    "missing",
-    "weight_scale",
-    "initial_visible_bias",
-)
+RBM_FIELDS = tuple(field.name for field in dataclasses.fields(RBMSettings) if field.name != "training")
 
 
 class RBMTransformer(DensityEstimator, StackEstimator):
@@ -74,16 +59,24 @@ class RBMTransformer(DensityEstimator, StackEstimator):
     gradient_estimator : {"cd", "mean_field", "pcd", "fast_pcd", "tempering"}, default="cd"
         Where the negative phase comes from.
     n_gibbs_steps : int, default=1
+    initial_gibbs_steps : int or None, default=None
+        Gibbs steps of the first epoch, from which they grow to `n_gibbs_steps` in the last.
     sample_reconstruction : bool, default=True
         Whether "cd" samples the visible states that its chains end in. The papers, and stacks here, take their
         means (False); samples make the better density model and features for a linear classifier.
     n_chains : int or "auto", default="auto"
+    n_temperatures : int, default=10
+        Of "tempering".
+    fast_learning_rate, fast_decay : float, default=0.01, 0.95
+        Of "fast_pcd": step size of the fast weights, and what is left of them after a step.
     centered : bool or "auto", default="auto"
         Gradient of centred units; "auto" for Gaussian visible units.
     binarize : bool, default=False
         Draw states from values in [0, 1], anew every time.
     sparsity_target, sparsity_cost : float or None, float, default=None, 0.1
         Mean activation that the hidden units are pulled to, and how hard.
+    sparsity_decay : float, default=0.9
+        What an update leaves of the running mean activation.
     hidden_dropout : float, default=0.0
     missing : {"error", "gibbs"}, default="error"
         "gibbs": NaN stands for a missing value, drawn by Gibbs sampling in training and filled with its mean in
@@ -122,12 +115,17 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         hidden_units: str = "bernoulli",
         gradient_estimator: str = "cd",
         n_gibbs_steps: int = 1,
+        initial_gibbs_steps: int | None = None,
         sample_reconstruction: bool = True,
         n_chains: Any = "auto",
+        n_temperatures: int = 10,
+        fast_learning_rate: float = 0.01,
+        fast_decay: float = 0.95,
         centered: Any = "auto",
         binarize: bool = False,
         sparsity_target: float | None = None,
         sparsity_cost: float = 0.1,
+        sparsity_decay: float = 0.9,
         hidden_dropout: float = 0.0,
         missing: str = "error",
         weight_scale: float = 0.1,
@@ -152,12 +150,17 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         self.hidden_units = hidden_units
         self.gradient_estimator = gradient_estimator
         self.n_gibbs_steps = n_gibbs_steps
+        self.initial_gibbs_steps = initial_gibbs_steps
         self.sample_reconstruction = sample_reconstruction
         self.n_chains = n_chains
+        self.n_temperatures = n_temperatures
+        self.fast_learning_rate = fast_learning_rate
+        self.fast_decay = fast_decay
         self.centered = centered
         self.binarize = binarize
         self.sparsity_target = sparsity_target
         self.sparsity_cost = sparsity_cost
+        self.sparsity_decay = sparsity_decay
         self.hidden_dropout = hidden_dropout
         self.missing = missing
         self.weight_scale = weight_scale
@@ -194,7 +197,7 @@ class RBMTransformer(DensityEstimator, StackEstimator):
 
         For data that come in pieces: the first piece decides the scaling. Optimiser, chains and running means go on
         from call to call, but begin anew after the estimator was loaded from a checkpoint; the learning rate is
-        constant and the momentum has no ramp.
+        constant, and neither momentum nor Gibbs steps have a ramp.
         """
         first = not hasattr(self, "stack_")
         X = self._check_rows(X, reset=first)
