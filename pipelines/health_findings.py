@@ -59,6 +59,20 @@ def input_out_of_range(figures: LayerFigures) -> Finding | None:
     return Finding(figures.layer, "input out of range", figures.range_problem, advice)
 
 
+def unscaled_input(figures: LayerFigures) -> Finding | None:
+    """Gaussian units of variance 1 on data of another variance [1]_, or spin units on data that are never below 0."""
+    spread, lowest = figures.gaussian_spread, figures.spin_lowest
+    if spread is not None and not 1 / limits.UNSCALED <= spread <= limits.UNSCALED:
+        evidence = f"its Gaussian units have variance 1, but its input has a standard deviation of {spread:.3g}"
+        advice = "Pretrain with --scaling standard, or with --visible-units gaussian_learned"
+    elif lowest is not None and lowest >= 0:
+        evidence = f"its spin units are -1 or 1, but no value of its input is below {lowest:.3g}"
+        advice = "Pretrain with --visible-units bernoulli, or give the data as -1 and 1"
+    else:
+        return None
+    return Finding(figures.layer, "unscaled input", evidence, advice)
+
+
 def flat_input(figures: LayerFigures) -> Finding | None:
     """An input that hardly varies from row to row."""
     if figures.input_spread >= limits.FLAT_INPUT:
@@ -92,7 +106,7 @@ def saturated_units(figures: LayerFigures) -> Finding | None:
     if share is None or share < limits.FEW_UNITS:
         return None
     evidence = f"{_percent(share)} of its {figures.n_hidden:,} units are saturated (fully on on every row)"
-    advice = f"{_lower_rate(figures)}, make the initial weights smaller, or raise --weight-decay"
+    advice = _began_large(figures) or f"{_lower_rate(figures)}, or raise --weight-decay"
     return Finding(figures.layer, "saturated units", evidence, advice, _severity(share))
 
 
@@ -103,7 +117,8 @@ def stiff_codes(figures: LayerFigures) -> Finding | None:
     if share is None or share < limits.STIFF_CODES or _idle(figures) >= limits.MANY_UNITS:
         return None
     evidence = f"{_percent(share)} of its code values are within 1 % of an end of their range, where gradients vanish"
-    advice = f"{_lower_rate(figures)}, or raise --weight-decay, so that fine-tuning can still move the layer"
+    cause = _began_large(figures) or f"{_lower_rate(figures)}, or raise --weight-decay"
+    advice = f"{cause}, so that fine-tuning can still move the layer"
     return Finding(figures.layer, "saturation", evidence, advice)
 
 
@@ -139,7 +154,7 @@ def poor_reconstruction(figures: LayerFigures) -> Finding | None:
 
 def large_weights(figures: LayerFigures) -> Finding | None:
     """Weights or codes that have grown out of proportion."""
-    advice = f"{_lower_rate(figures)}, raise --weight-decay, or bound the weights with --max-norm"
+    advice = _began_large(figures) or f"{_lower_rate(figures)}, raise --weight-decay, or set a --max-norm"
     if figures.weight_rms > limits.LARGE_WEIGHT:
         evidence = f"its weights are huge (root mean square {figures.weight_rms:.3g})"
         return Finding(figures.layer, "large weights", evidence, advice)
@@ -239,6 +254,7 @@ def untrained(figures: LayerFigures) -> Finding | None:
 RULES: tuple[Callable[[LayerFigures], Finding | None], ...] = (
     overflow,
     input_out_of_range,
+    unscaled_input,
     untrained,
     rising_loss,
     large_weights,
@@ -268,6 +284,13 @@ def _cause(figures: LayerFigures) -> str | None:
     if _idle(figures) >= limits.MANY_UNITS:
         return "Mend its idle units first"
     return "Mend its copied units first" if (figures.copied_units or 0.0) >= limits.MANY_UNITS else None
+
+
+def _began_large(figures: LayerFigures) -> str | None:
+    change = figures.weight_change
+    if figures.kind != "rbm" or figures.weight_rms < limits.LARGE_START or change is None or change >= limits.INITIAL:
+        return None
+    return "Begin with smaller weights (--weight-scale): these are mostly the initial ones"
 
 
 def _percent(share: float) -> str:

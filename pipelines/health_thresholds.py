@@ -12,6 +12,9 @@ STIFF_CODES = 0.9
 NEAR_MEAN, AS_MEAN = 0.7, 0.9
 # Standard deviation of the input a feature below which there is nothing to learn: units see values of about 1.
 FLAT_INPUT = 1e-3
+# Standard deviation of the input under Gaussian units by theirs, or the other way round: at 2 the noise is a quarter
+# of the variance, or four times.
+UNSCALED = 2.0
 # Root mean square weight: one input of 1 through it moves a sigmoid unit from 0.5 to 0.99995.
 LARGE_WEIGHT = 10.0
 # Root mean square of an unbounded code by that of the input; a layer that keeps the scale has about 1.
@@ -30,3 +33,6 @@ LOST_POINTS, LOST_ERRORS, GAIN_ERRORS, PERFECT = 2.0, 3.0, 2.0, 1.0
 # noise of the same size, and hidden biases by weights. Narrow trained layers may have a spectrum like noise, but then
 # their biases have left zero: to a quarter of the weights and more.
 LITTLE_CHANGE, NOISE_EDGE, SMALL_BIAS = 0.1, 1.1, 0.1
+# The same distance below which weights are mostly what they began as, and the root mean square from which that is the
+# cause of what is large: five times the default --weight-scale.
+INITIAL, LARGE_START = 0.5, 0.5

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pipelines.input_figures import input_figures
 from pipelines.weight_change import weight_change, weight_structure
 from pretrain.activations import LAYER_ACTIVATIONS
 from pretrain.column_groups import parse_groups
@@ -71,6 +72,10 @@ class LayerFigures:
         How many are recorded.
     range_problem : str or None
         How the data leave the range of the visible units, in words.
+    gaussian_spread : float or None
+        Standard deviation of the data under Gaussian units of variance 1, root mean square over features that vary.
+    spin_lowest : float or None
+        Smallest value of the data under spin units.
     finite : bool
         Whether all codes are finite numbers.
     """
@@ -107,6 +112,8 @@ class LayerFigures:
     learning_rate: float | None = None
     epochs: int | None = None
     range_problem: str | None = None
+    gaussian_spread: float | None = None
+    spin_lowest: float | None = None
     finite: bool = True
 
 
@@ -149,7 +156,7 @@ def measure_layer(
         weight_structure=weight_structure(layer.weight),
         bias_by_weight=_bias_by_weight(layer),
         weight_change=weight_change(layer.weight, initial_weight),
-        range_problem=_range_problem(layer, rows) if number == 1 else None,
+        **(input_figures(layer, rows) if number == 1 else {}),
         **_learned_variances(layer, rows),
         **training_figures(history, number),
     )
@@ -236,13 +243,6 @@ def _standardised_weight(layer: Any) -> torch.Tensor:
     # As a feature of unit variance would meet it: the plain weight depends on the unit of a learned variance.
     variance = layer.visible_units.variance() if isinstance(layer, RBM) else None
     return layer.weight if variance is None else layer.encoder_weight * variance.sqrt()
-
-
-def _range_problem(layer: Any, rows: torch.Tensor) -> str | None:
-    if not isinstance(layer, RBM):
-        return None
-    low, high = rows.amin(dim=0), rows.amax(dim=0)
-    return layer.visible_units.range_problem(low.numpy(force=True), high.numpy(force=True))
 
 
 def _learned_variances(layer: Any, rows: torch.Tensor) -> dict[str, Any]:

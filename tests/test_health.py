@@ -23,6 +23,7 @@ from pretrain.gaussian_units import LOWEST_VARIANCE
 from pretrain.rbm import RBM
 from pretrain.settings import RBMSettings, to_dict
 
+BEGAN_LARGE = {"weight_rms": 0.9, "weight_change": 0.2}
 FIGURES = LayerFigures(1, "rbm", "sigmoid", 31, 23)
 GAP = {"free_energy_spread": 10.0}
 
@@ -30,12 +31,29 @@ GAP = {"free_energy_spread": 10.0}
 ILLNESSES = [
     ({"finite": False}, "overflow", "problem", "too large"),
     ({"range_problem": "values beyond 1"}, "input out of range", "problem", "--scaling minmax"),
+    (
+        {"gaussian_spread": 0.3},
+        "unscaled input",
+        "problem",
+        "of 0.3. Pretrain with --scaling standard",
+    ),
+    ({"gaussian_spread": 80.0}, "unscaled input", "problem", "standard deviation of 80"),
+    ({"spin_lowest": 0.0}, "unscaled input", "problem", "--visible-units bernoulli"),
     ({"input_spread": 1e-5}, "flat input", "problem", "1e-05"),
     ({"dead_units": 0.37}, "dead units", "problem", "37 % of its 23 units are dead (off on every row)"),
     ({"dead_units": 0.1}, "dead units", "remark", "--sparsity-target"),
     ({"dead_units": 0.37, "learning_rate": 20.0}, "dead units", "problem", "it was 20; try 2"),
     ({"saturated_units": 0.3}, "saturated units", "problem", "30 %"),
     ({"stiff_codes": 0.95}, "saturation", "problem", "95 %"),
+    (
+        {"saturated_units": 0.3, **BEGAN_LARGE},
+        "saturated units",
+        "problem",
+        "--weight-scale",
+    ),
+    ({"stiff_codes": 0.95, **BEGAN_LARGE}, "saturation", "problem", "--weight-scale"),
+    ({"weight_rms": 30.0, "weight_change": 0.2}, "large weights", "problem", "--weight-scale"),
+    ({"weight_rms": 30.0, "weight_change": 9.0}, "large weights", "problem", "Lower --learning-rate"),
     ({"copied_units": 0.5}, "copied units", "problem", "50 %"),
     ({"reconstruction_ratio": 0.95}, "poor reconstruction", "problem", "hardly better than the mean"),
     ({"reconstruction_ratio": 1.0}, "poor reconstruction", "problem", "as bad as the mean"),
@@ -60,6 +78,8 @@ HEALTHY = [
     {},
     {"dead_units": 0.04, "saturated_units": 0.04, "copied_units": 0.04},
     {"stiff_codes": 0.8},
+    {"gaussian_spread": 0.7},
+    {"gaussian_spread": 1.9, "spin_lowest": -0.5},
     {"reconstruction_ratio": 0.5},
     {"weight_rms": 5.0, "code_growth": 10.0},
     {"variances_low": 0.0, "variances_high": 0.0},
@@ -290,6 +310,17 @@ def test_data_outside_the_units_range(stack):
     raw = prepare("digits", scaling="none")
     findings, _ = found(stack, raw)
     assert (1, "input out of range", "problem") in findings
+
+
+@pytest.mark.parametrize("scaling", ["none", "minmax", "standard"])
+@pytest.mark.parametrize("units", ["gaussian", "gaussian_learned", "spin", "bernoulli:3+gaussian:61"])
+def test_data_that_the_units_are_not_made_for(units, scaling):
+    health = found(Stack([RBM(64, 7, visible_units=units)]), prepare("digits", scaling=scaling))[1]
+    evidence = [finding.evidence for finding in health.findings if finding.problem == "unscaled input"]
+    if "gaussian" in units:
+        assert len(evidence) == (scaling != "standard" and units != "gaussian_learned")
+    else:
+        assert len(evidence) == (scaling != "standard")
 
 
 def test_rows_that_were_not_trained_on_are_not_read(stack, digits):
