@@ -10,11 +10,13 @@ import torch
 from pipelines.preparation import PreparedData
 from pretrain import RBM, Stack
 from pretrain.batches import as_dense_tensor
+from pretrain.column_groups import parse_groups
 from pretrain.columns import column_mean
 from pretrain.device import resolve_device
 from pretrain.exceptions import SettingsError
 from pretrain.likelihood import ais_log_partition, log_likelihood, reverse_ais_log_partition
 from pretrain.random_streams import BernoulliSampler, RandomStreams
+from pretrain.unit_types import UNIT_TYPES
 
 REVERSE_BURN_IN = 5_000
 
@@ -49,7 +51,8 @@ def measure_likelihood(
     dict
         `test_log_likelihood`, its `standard_error` (over rows and annealing runs), the `spread` over rows,
         `log_partition` and `reverse_log_partition` with their errors, `reverse_test_log_likelihood`, `binarized`,
-        `n_test`, `seconds`.
+        `between_states` (share of the values of discrete units that are none of their states: with any, the figures
+        are scores and no likelihoods), `n_test`, `seconds`.
 
     Raises
     ------
@@ -82,12 +85,19 @@ def measure_likelihood(
         "reverse_log_partition_error": reverse.standard_error,
         "reverse_test_log_likelihood": log_likelihood(rbm, test, reverse).mean,
         "binarized": binarize,
+        "between_states": _between_states(rbm, test),
         "n_runs": n_runs,
         "n_temperatures": n_temperatures,
         "n_burn_in": REVERSE_BURN_IN,
         "n_test": len(test),
         "likelihood_seconds": time.perf_counter() - started,
     }
+
+
+def _between_states(rbm: RBM, rows: torch.Tensor) -> float:
+    groups = parse_groups("visible_units", rbm.visible_units.name, rbm.n_visible, UNIT_TYPES)
+    between = [rows[:, g.columns] != rows[:, g.columns].round() for g in groups if UNIT_TYPES[g.name].discrete]
+    return float(torch.cat(between, dim=1).double().mean()) if between else 0.0
 
 
 def _only_rbm(stack: Any) -> RBM:

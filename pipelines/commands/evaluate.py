@@ -91,8 +91,14 @@ def _linear_codes(model: Any, data: str, record: dict[str, Any], target: str | N
 
 
 def _likelihood_lines(result: dict[str, Any]) -> list[str]:
-    drawn = "drawn as 0/1 states" if result["binarized"] else "as they are, which must be states or real values"
+    drawn = "drawn as 0/1 states" if result["binarized"] else "as they are"
+    between = result["between_states"]
+    warning = (
+        f"scores, no likelihoods: {100 * between:.2g} % of the values lie between the states of the visible units "
+        "(an RBM that was trained with --binarize true is tested on drawn states)"
+    )
     return [
+        *([warning] if between else []),
         f"test log-likelihood {result['test_log_likelihood']:.2f} ± {result['standard_error']:.2f} nats a row "
         f"(rows {drawn}, spread {result['spread']:.1f})",
         f"log Z {result['log_partition']:.2f} ± {result['log_partition_error']:.2f} by {result['n_runs']} runs of "
