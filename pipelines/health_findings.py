@@ -78,9 +78,8 @@ def flat_input(figures: LayerFigures) -> Finding | None:
     if figures.input_spread >= limits.FLAT_INPUT:
         return None
     evidence = f"its input hardly varies (standard deviation {figures.input_spread:.1g} a feature)"
-    advice = "Pretrain with --scaling minmax or standard"
-    if figures.layer > 1:
-        advice = f"Mend layer {figures.layer - 1} first: what it passes on hardly depends on the row"
+    below = f"Mend layer {figures.layer - 1} first: what it passes on hardly depends on the row"
+    advice = below if figures.layer > 1 else "Pretrain with --scaling minmax or standard"
     return Finding(figures.layer, "flat input", evidence, advice)
 
 
@@ -117,9 +116,8 @@ def stiff_codes(figures: LayerFigures) -> Finding | None:
     if share is None or share < limits.STIFF_CODES or _idle(figures) >= limits.MANY_UNITS:
         return None
     evidence = f"{_percent(share)} of its code values are within 1 % of an end of their range, where gradients vanish"
-    cause = _began_large(figures) or f"{_lower_rate(figures)}, or raise --weight-decay"
-    advice = f"{cause}, so that fine-tuning can still move the layer"
-    return Finding(figures.layer, "saturation", evidence, advice)
+    advice = _began_large(figures) or f"{_lower_rate(figures)}, or raise --weight-decay"
+    return Finding(figures.layer, "saturation", evidence, f"{advice}, so that fine-tuning can still move the layer")
 
 
 def copied_units(figures: LayerFigures) -> Finding | None:
