@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from small_estimators import (
     CLASSIFIERS,
+    N_ROWS,
     REGRESSORS,
     answers,
     every_estimator,
@@ -31,6 +32,7 @@ from small_estimators import (
 )
 
 from pretrain import (
+    GreedyPretraining,
     RBMTransformer,
 )
 
@@ -238,3 +240,13 @@ class TestReport:
         }
         for method, expected in answers(found, rows(1)).items():
             np.testing.assert_array_equal(getattr(again, method)(rows(1)), expected)
+
+
+@pytest.mark.parametrize("name", ["RBMTransformer", "StackTransformer"])
+def test_transformers_are_trained_by_the_weights_of_the_rows(name):
+    X = rows().astype(np.float32)
+    weight = np.random.default_rng(3).uniform(0, 2, size=N_ROWS)
+    found, plain = make(name).fit(X, sample_weight=weight), make(name).fit(X)
+    run = GreedyPretraining(X, found._sizes(), found._layer_settings(), seed=0, sample_weight=weight)
+    assert [record["loss"] for record in found.report_] == [record["loss"] for record in run]
+    assert not same_weights(found, plain)

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from pretrain.estimators.inputs import check_rows, choose_scaling, like_input, seed_from
+from pretrain.estimators.inputs import check_rows, choose_scaling, seed_from
 from pretrain.greedy import GreedyPretraining
 from pretrain.stack import Stack
 from pretrain.training import Record
@@ -66,8 +66,7 @@ class CodeTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelEs
 
     def transform(self, X: Any) -> np.ndarray:
         """Codes of rows: (n_samples, n_features) -> (n_samples, n_code), those of the top layer of a stack."""
-        model, X = self._model, self._check_rows(X)
-        return like_input(model.transform(self._complete(X)), X)
+        return self._model.transform(self._complete(self._check_rows(X)))
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Rows from codes: (n_samples, n_code) -> (n_samples, n_features), in the units of the data."""
