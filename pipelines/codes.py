@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from pipelines.evaluation import evaluate, network_or_stack, task_of_model
+from pipelines.pca import fit_pca, squared_error
 from pipelines.preparation import PreparedData, same_data, take_rows
 from pretrain import Stack
 from pretrain.exceptions import DataError, SettingsError
@@ -148,7 +148,7 @@ def reconstruct(model: Any, prepared: PreparedData, rows: Rows, n_shown: int) ->
     rebuilt = (
         module.inverse_transform(module.transform(first)) if isinstance(module, Stack) else module.predict(first)
     )
-    pca = _fit_pca(prepared.train_rows(), module.n_hidden)
+    pca = fit_pca(prepared.train_rows(), module.n_hidden)
     scaled = prepared.scaling.apply(rows.X)
     by_pca = pca.inverse_transform(pca.transform(scaled))
     return Reconstructions(
@@ -156,7 +156,7 @@ def reconstruct(model: Any, prepared: PreparedData, rows: Rows, n_shown: int) ->
         rebuilt=rebuilt,
         by_pca=prepared.scaling.undo(by_pca[:n_shown]),
         error=evaluate(model, rows.X, None)["test_error"],
-        pca_error=float(np.square(scaled.astype(np.float64) - by_pca).sum(axis=1).mean()),
+        pca_error=squared_error(by_pca, scaled),
         n_components=int(pca.n_components_),
         n_rows=len(rows.X),
         kind=rows.kind,
@@ -185,12 +185,6 @@ def encode(model: Any, prepared: PreparedData, rows: Rows) -> Codes:
     code = module.transform(rows.X)
     if module.n_hidden > 2:
         train_codes = module.transform(take_rows(prepared.dataset.X, prepared.split.train))
-        code = _fit_pca(train_codes, 2).transform(code)
-    by_pca = _fit_pca(prepared.train_rows(), 2).transform(prepared.scaling.apply(rows.X))
+        code = fit_pca(train_codes, 2).transform(code)
+    by_pca = fit_pca(prepared.train_rows(), 2).transform(prepared.scaling.apply(rows.X))
     return Codes(code, module.n_hidden, by_pca, rows.y, rows.kind)
-
-
-def _fit_pca(X: np.ndarray, n_components: int) -> PCA:
-    if len(X) < 3:
-        raise DataError(f"Principal components need at least 3 training rows; there are {len(X)}.")
-    return PCA(min(n_components, *X.shape), random_state=0).fit(X)

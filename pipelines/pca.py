@@ -1,4 +1,4 @@
-"""Linear codes to compare a deep autoencoder with: principal components, and logistic ones.
+"""Principal components, and the linear codes to compare a deep autoencoder with.
 
 References
 ----------
@@ -11,11 +11,31 @@ import torch
 from sklearn.decomposition import PCA
 
 from pretrain import Finetuning
+from pretrain.exceptions import DataError
 from pretrain.network import Architecture, Network
 from pretrain.scaling import in_unit_interval
 from pretrain.settings import FinetuneSettings, TrainingSettings
 
 LOGISTIC_EPOCHS = 30
+
+
+def fit_pca(X: np.ndarray, n_components: int) -> PCA:
+    """The first principal components of training rows: `n_components`, or as many as there are.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than 3 rows, (n_rows, n_features).
+    """
+    if len(X) < 3:
+        raise DataError(f"Principal components need at least 3 training rows; there are {len(X)}.")
+    exact = "covariance_eigh" if len(X) > X.shape[1] else "full"  # by the smaller of the two matrices
+    return PCA(min(n_components, *X.shape), svd_solver=exact).fit(X)
+
+
+def squared_error(rebuilt: np.ndarray, rows: np.ndarray) -> float:
+    """Summed over features, mean over rows: (n_rows, n_features) each."""
+    return float(np.square(rebuilt.astype(np.float64) - rows).sum(axis=1).mean())
 
 
 def linear_code_errors(train: np.ndarray, test: np.ndarray, n_components: int, *, seed: int = 0) -> dict[str, float]:
@@ -30,19 +50,16 @@ def linear_code_errors(train: np.ndarray, test: np.ndarray, n_components: int, *
     train, test : float32 ndarray of shape (n, n_features)
         Scaled rows.
     n_components : int
+        See `fit_pca`.
     seed : int
         Of the batches of the logistic code.
     """
-    pca = PCA(n_components, svd_solver="covariance_eigh").fit(train)
+    pca = fit_pca(train, n_components)
     rebuilt = pca.inverse_transform(pca.transform(test))
-    errors = {"pca": _error(rebuilt, test)}
+    errors = {"pca": squared_error(rebuilt, test)}
     if in_unit_interval(train):
-        errors["logistic_pca"] = _error(_logistic(train, pca, seed).predict(test), test)
+        errors["logistic_pca"] = squared_error(_logistic(train, pca, seed).predict(test), test)
     return errors
-
-
-def _error(rebuilt: np.ndarray, rows: np.ndarray) -> float:
-    return float(np.square(rebuilt.astype(np.float64) - rows).sum(axis=1).mean())
 
 
 def _logistic(train: np.ndarray, pca: PCA, seed: int) -> Network:

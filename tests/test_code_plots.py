@@ -13,6 +13,7 @@ from pipelines.cli import main
 from pipelines.code_plots import MOST_CLASSES, codes_figure, reconstructions_figure
 from pipelines.codes import Codes, Reconstructions, encode, name_model, reconstruct, rows_to_show
 from pipelines.figure_style import PALETTE
+from pipelines.pca import fit_pca, linear_code_errors
 from pipelines.plots import to_svg
 from pipelines.preparation import prepare, prepare_as_before
 from pretrain import StackTransformer, unroll
@@ -107,6 +108,17 @@ def test_a_wide_code_is_compared_with_all_components_that_there_are(digits):
     found = reconstruct(digits_stack(digits, (64, 67)), digits, rows_to_show(digits, digits_record(digits)), 1)
     assert found.n_components == 64
     assert found.pca_error == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(23, 7), (7, 23)])
+def test_principal_components_are_exact_and_at_most_as_many_as_there_are(shape, seed):
+    X = np.random.default_rng(seed).random(shape).astype(np.float32)
+    pca = fit_pca(X, 3)
+    directions = np.linalg.svd(X - X.mean(axis=0, dtype=np.float64), full_matrices=False)[2][:3]
+    np.testing.assert_allclose(np.abs((pca.components_ * directions).sum(axis=1)), 1, atol=1e-4)
+    assert linear_code_errors(X, X, 50)["pca"] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(DataError, match="at least 3 training rows; there are 2"):
+        linear_code_errors(X[:2], X, 1)
 
 
 @pytest.mark.parametrize("into", ["stack", "autoencoder", "classifier"])
