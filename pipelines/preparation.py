@@ -142,19 +142,22 @@ def prepare_as_before(
         If the data cannot be read, or have another number of features than the model.
     """
     dataset = load_dataset(source, target=target)
-    known = record.get("split") or {}
-    if known.get("data_sha256") != dataset.sha256:
-        split = make_split(dataset, seed=seed, validation_fraction=validation_fraction or 0.0)
-    elif validation_fraction is None or validation_fraction == known["validation_fraction"]:
-        split = remake_split(dataset, known)
-    else:
-        split = make_split(
-            dataset,
-            seed=known["seed"],
-            validation_fraction=validation_fraction,
-            test_fraction=known["test_fraction"],
-        )
+    split = split_as_before(dataset, record, seed=seed, validation_fraction=validation_fraction)
     return PreparedData(dataset, split, scaling)
+
+
+def split_as_before(
+    dataset: Dataset, record: Mapping[str, Any], *, seed: int = 0, validation_fraction: float | None = None
+) -> Split:
+    """The split of `prepare_as_before`: the recorded one where the data are the same, else a new one."""
+    if not same_data(record, dataset):
+        return make_split(dataset, seed=seed, validation_fraction=validation_fraction or 0.0)
+    known = record["split"]
+    if validation_fraction is None or validation_fraction == known["validation_fraction"]:
+        return remake_split(dataset, known)
+    return make_split(
+        dataset, seed=known["seed"], validation_fraction=validation_fraction, test_fraction=known["test_fraction"]
+    )
 
 
 def same_data(record: Mapping[str, Any], dataset: Dataset) -> bool:

@@ -12,12 +12,8 @@ from pipelines.evaluation import evaluate as evaluate_model
 from pipelines.evaluation import network_or_stack, on_device, task_of_model
 from pipelines.likelihood import measure_likelihood
 from pipelines.pca import linear_code_errors
-from pipelines.preparation import PreparedData, prepare_as_before, require_features, same_data
-from pipelines.split import make_split, remake_split
+from pipelines.preparation import PreparedData, require_features, same_data, split_as_before
 from pretrain.exceptions import DataError, SettingsError
-from pretrain.scaling import Scaling
-
-LINEAR_CODES = ("pca_test_error", "logistic_pca_test_error")
 
 
 @click.command(epilog="Example: pretrain evaluate net.h5 digits --json")
@@ -50,44 +46,36 @@ def evaluate(
     On the data that it was trained on, the test rows are those set aside then. Other data are tested on their
     own test rows or, with --rows all, on every row. The seed is that of the likelihood; errors draw nothing.
     """
+    if rows == "all" and (baselines or likelihood):
+        raise click.UsageError(
+            f"--{'baselines' if baselines else 'likelihood'} needs training rows besides those to test; --rows all "
+            "leaves none. Give --rows test, or leave it out."
+        )
     model = checkpoints.load(model_file)
+    module, task = network_or_stack(model), task_of_model(model)
+    if baselines and task != "reconstruction":
+        raise SettingsError("--baselines is for models that reconstruct their input: a stack or an autoencoder.")
     record = checkpoints.describe(model_file).get("provenance") or {}
     dataset = load_dataset(data, target=target)
     require_features(dataset, _n_features(model), model_file)
-    X, y = _rows(dataset, record, rows, task_of_model(model), model_file)
+    _require_unseen(dataset, record, rows, model_file)
+    if rows == "all":
+        X, y = _all_rows(dataset, task)
+    else:
+        prepared = PreparedData(dataset, split_as_before(dataset, record), module.scaling)
+        X, y = prepared.raw_test_rows(), None if task == "reconstruction" else prepared.test_labels()
     result = {**evaluate_model(on_device(model, device), X, y), "rows": rows}
     line = f"test error {result['test_error']:.4g} ({result['unit']}) on {result['n_test']} rows"
     lines = [f"{line}, {result['seconds']:.2f} s"]
     if baselines:
-        result |= _linear_codes(model, data, record, target, seed)
-        lines += [
-            f"{name.removesuffix('_test_error')} of as many units {result[name]:.4g}"
-            for name in LINEAR_CODES
-            if name in result
-        ]
+        errors = linear_code_errors(prepared.train_rows(), module.scaling.apply(X), module.n_hidden, seed=seed)
+        result |= {f"{name}_test_error": error for name, error in errors.items()}
+        lines += [f"{name} of as many units {error:.4g}" for name, error in errors.items()]
     if likelihood:
-        prepared = prepare_as_before(data, record, network_or_stack(model).scaling, target=target)
-        result |= measure_likelihood(
-            network_or_stack(model),
-            prepared,
-            record,
-            seed=seed,
-            device=device,
-            n_runs=ais_runs,
-            n_temperatures=ais_temperatures,
-        )
+        annealing = {"n_runs": ais_runs, "n_temperatures": ais_temperatures}
+        result |= measure_likelihood(module, prepared, record, seed=seed, device=device, **annealing)
         lines += _likelihood_lines(result)
     report_result(result, lines, as_json)
-
-
-def _linear_codes(model: Any, data: str, record: dict[str, Any], target: str | None, seed: int) -> dict[str, float]:
-    module = network_or_stack(model)
-    if task_of_model(model) != "reconstruction":
-        raise SettingsError("--baselines is for models that reconstruct their input: a stack or an autoencoder.")
-    prepared = prepare_as_before(data, record, module.scaling, target=target)
-    test = prepared.scaling.apply(prepared.raw_test_rows())
-    errors = linear_code_errors(prepared.train_rows(), test, module.n_hidden, seed=seed)
-    return {f"{name}_test_error": error for name, error in errors.items()}
 
 
 def _likelihood_lines(result: dict[str, Any]) -> list[str]:
@@ -112,22 +100,15 @@ def _n_features(model: Any) -> int:
     return model.n_visible if hasattr(model, "n_visible") else model.n_features_in_
 
 
-def _rows(
-    dataset: Dataset, record: dict[str, Any], rows: str, task: str, model_file: str
-) -> tuple[np.ndarray, np.ndarray | None]:
+def _require_unseen(dataset: Dataset, record: dict[str, Any], rows: str, model_file: str) -> None:
     known = same_data(record, dataset)
-    if rows == "all":
-        if known:
-            raise DataError(f"{model_file} was trained on rows of {dataset.name}; test it with --rows test.")
-        return _all_rows(dataset, task)
-    if not known and dataset.X_test is None:
+    if known and rows == "all":
+        raise DataError(f"{model_file} was trained on rows of {dataset.name}; test it with --rows test.")
+    if not known and rows == "test" and dataset.X_test is None:
         raise DataError(
             f"{dataset.name} are not the data that {model_file} was trained on, and they have no test rows of their "
             "own. Give --rows all to test on every row."
         )
-    split = remake_split(dataset, record["split"]) if known else make_split(dataset, seed=0)
-    prepared = PreparedData(dataset, split, Scaling.none())
-    return prepared.raw_test_rows(), None if task == "reconstruction" else prepared.test_labels()
 
 
 def _all_rows(dataset: Dataset, task: str) -> tuple[np.ndarray, np.ndarray | None]:
