@@ -6,7 +6,7 @@ from typing import Any
 
 import checkpoints
 from pipelines.preparation import PreparedData
-from pipelines.pretraining import pretrain_stack
+from pipelines.pretraining import greedy_run
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
 from pipelines.provenance import origin
 from pretrain import Finetuning, unroll
@@ -14,9 +14,9 @@ from pretrain.baselines import AUTOENCODER_BASELINES, scratch_autoencoder
 from pretrain.device import resolve_device
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
+from pretrain.rehearsal import rehearse_finetuning
 from pretrain.scaling import in_unit_interval
 from pretrain.settings import FinetuneSettings, LayerSettings, to_dict
-from pretrain.training import Record
 
 STARTS = ("pretrained", *AUTOENCODER_BASELINES)
 
@@ -47,9 +47,15 @@ def run_autoencoder(
     """
     started = time.perf_counter()
     with TrainingProgress() as progress:
-        network, history = _initial(prepared, layers, start, pretraining, seed, device, progress)
-        pretrain_seconds = time.perf_counter() - started
         validation = prepared.validation_rows()
+        if start == "pretrained":
+            greedy = greedy_run(prepared, layers, pretraining, seed=seed, device=device)
+            rehearse_finetuning(unroll(greedy.rehearse(), "autoencoder"), settings, validated=len(validation) > 0)
+            history = list(progress.follow(greedy))
+            network = unroll(greedy.stack, "autoencoder")
+        else:
+            network, history = _scratch(prepared, layers, start, seed), []
+        pretrain_seconds = time.perf_counter() - started
         run = Finetuning(
             network,
             prepared.train_rows(),
@@ -87,18 +93,7 @@ def run_autoencoder(
     }
 
 
-def _initial(
-    prepared: PreparedData,
-    layers: Sequence[int],
-    start: str,
-    pretraining: Sequence[LayerSettings],
-    seed: int,
-    device: str,
-    progress: TrainingProgress,
-) -> tuple[Network, list[Record]]:
-    if start == "pretrained":
-        stack, history = pretrain_stack(prepared, layers, pretraining, seed=seed, device=device, progress=progress)
-        return unroll(stack, "autoencoder"), history
+def _scratch(prepared: PreparedData, layers: Sequence[int], start: str, seed: int) -> Network:
     network = scratch_autoencoder(
         start,
         prepared.dataset.X.shape[1],
@@ -107,4 +102,4 @@ def _initial(
         generator=RandomStreams(seed).generator("init"),
     )
     network.scaling = prepared.scaling
-    return network, []
+    return network

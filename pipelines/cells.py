@@ -14,12 +14,13 @@ from pipelines.arms import Arm
 from pipelines.evaluation import evaluate
 from pipelines.finetuning import INTO, Targets
 from pipelines.preparation import PreparedData
-from pipelines.pretraining import pretrain_stack
+from pipelines.pretraining import greedy_run, pretrain_stack
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
 from pretrain import Finetuning, Stack, unroll
 from pretrain.baselines import scratch_network
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
+from pretrain.rehearsal import rehearse_finetuning
 from pretrain.training import Record
 
 Budget = int | str  # a number of labels, or "all"
@@ -92,6 +93,14 @@ class Bench:
             "history": [*pretrain_history, *history],
         }
         return record, network
+
+    def rehearse(self, arm: Arm) -> None:
+        """SettingsError where the arm cannot be trained, before anything is."""
+        stack = None
+        if arm.layer is not None:
+            run = greedy_run(self.prepared, self.hidden_layer_sizes, arm.layer, seed=0, device=self.device)
+            stack = run.rehearse()
+        rehearse_finetuning(self._initial_network(Cell(arm, "all", 0), stack), arm.finetune)
 
     def _supervised(self, cell: Cell, network: Network, rows: np.ndarray) -> Finetuning:
         return Finetuning(

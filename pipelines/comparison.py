@@ -94,9 +94,12 @@ class Comparison:
         Raises
         ------
         SettingsError
-            If the folder belongs to other settings, naming them, or is not a run folder at all.
+            If an arm cannot be trained with its settings, or if the folder belongs to other settings, naming them,
+            or is not a run folder at all.
         """
         self.prepared.raw_test_rows(), self.prepared.test_labels()  # what every cell needs at its end
+        for arm in self.arms:
+            self._bench.rehearse(arm)
         try:
             known = self._known_settings()
             if known and overwrite:

@@ -19,6 +19,34 @@ from pretrain.settings import LayerSettings, SupervisedSettings, to_dict
 from pretrain.training import Record
 
 
+def greedy_run(
+    prepared: PreparedData,
+    hidden_layer_sizes: Sequence[int],
+    settings: LayerSettings | Sequence[LayerSettings],
+    *,
+    rows: np.ndarray | None = None,
+    seed: int,
+    device: str | torch.device = "auto",
+    **options: Any,
+) -> GreedyPretraining:
+    """The pretraining of a stack, not begun, on all training rows or on `rows` of them, with labels if need be.
+
+    `options` are those of `GreedyPretraining`.
+    """
+    rows = prepared.split.train if rows is None else rows
+    return GreedyPretraining(
+        prepared.scaling.apply(take_rows(prepared.dataset.X, rows)),
+        hidden_layer_sizes,
+        settings,
+        seed=seed,
+        y=_targets(prepared, rows) if _supervised(settings) else None,
+        device=device,
+        scaling=prepared.scaling,
+        progress_seconds=PROGRESS_SECONDS,
+        **options,
+    )
+
+
 def pretrain_stack(
     prepared: PreparedData,
     hidden_layer_sizes: Sequence[int],
@@ -42,18 +70,16 @@ def pretrain_stack(
     validation = prepared.validation_rows()
     rows = prepared.split.train if rows is None else rows
     weight = compute_sample_weight("balanced", prepared.labels()[rows]) if class_weight == "balanced" else None
-    run = GreedyPretraining(
-        prepared.scaling.apply(take_rows(prepared.dataset.X, rows)),
+    run = greedy_run(
+        prepared,
         hidden_layer_sizes,
         settings,
+        rows=rows,
         seed=seed,
-        y=_targets(prepared, rows) if _supervised(settings) else None,
+        device=device,
         sample_weight=weight,
         validation_rows=validation if monitor and len(validation) else None,
         monitor=monitor,
-        device=device,
-        scaling=prepared.scaling,
-        progress_seconds=PROGRESS_SECONDS,
     )
     history = list(progress.follow(run, title, transient=transient))
     return run.stack, history

@@ -108,6 +108,11 @@ class Finetuning:
             self.run = self._stage_run(self._plan.pop(0))
         return next(self.run)
 
+    def rehearse(self) -> None:
+        """Make the run of every stage and begin none: SettingsError where one cannot be."""
+        for stage in self._plan:
+            self._stage_run(stage)
+
     def _stage_run(self, stage: str) -> TrainingRun:
         factors, training = self._rates, self._training
         if stage == "head":

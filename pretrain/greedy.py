@@ -9,6 +9,7 @@ References
 """
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from pretrain.batches import BatchSource, as_dense_tensor, mean_one_weight
 from pretrain.budget import PRETRAINING_EPOCHS, resolve_budget
 from pretrain.columns import column_mean, column_range, require_rows, row_chunks
 from pretrain.device import resolve_device, resolve_precision
-from pretrain.exceptions import DataError, SettingsError
+from pretrain.exceptions import DataError, DataRangeWarning, SettingsError
 from pretrain.missing_values import impute
 from pretrain.monitoring import MONITORED_ROWS, LayerMonitor
 from pretrain.random_streams import RandomStreams
@@ -112,6 +113,7 @@ class GreedyPretraining:
         self._labelled = labelled_targets(y, X.shape[0]) if supervised else None
         self._inputs = self._placed(X)
         self._validation = None if validation_rows is None else self._placed(validation_rows)
+        self.rehearse()
 
     @property
     def stack(self) -> Stack:
@@ -136,6 +138,24 @@ class GreedyPretraining:
         self._inputs = self._validation = None
         raise StopIteration
 
+    def rehearse(self) -> Stack:
+        """The stack as it will be, its weights zero, after one run of each layer was made and none begun.
+
+        What cannot be trained, in a layer or in the network that is unrolled from them, is so refused before the
+        layers below it have taken their minutes.
+        """
+        layers: list[Any] = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataRangeWarning)  # training says it
+            for k, settings in enumerate(self.settings):
+                layer = self._make_layer(k, layers[-1] if layers else None)
+                y = self._labelled[1] if isinstance(settings, SupervisedSettings) and self._labelled else None
+                rows = torch.zeros(1, layer.n_visible).expand(1 if y is None else len(y), -1)
+                figures = dict if self.monitor else None
+                layer_run(layer, rows, settings, streams=self.streams, layer_index=k, y=y, validation=figures)
+                layers.append(layer)
+        return Stack(layers, self.scaling)
+
     @property
     def _missing(self) -> bool:
         return getattr(self.settings[0], "missing", "error") == "gibbs"
@@ -152,14 +172,8 @@ class GreedyPretraining:
         settings = self.settings[k]
         if below is None and isinstance(settings, RBMSettings):
             require_rows(make_units(settings.visible_units, self._inputs.shape[1]), self._inputs)
-        layer = LAYER_KINDS[settings.kind].from_settings(
-            self._inputs.shape[1],
-            self.sizes[k],
-            settings,
-            below=None if below is None else below.activation,
-            data_range=self._range,
-            data_mean=self._data_mean(settings),
-            generator=self.streams.generator("init", layer=k),
+        layer = self._make_layer(
+            k, below, data_mean=self._data_mean(settings), generator=self.streams.generator("init", layer=k)
         )
         self.layers.append(layer.to(self.device))
         rows, y, weight = self._inputs, None, self.sample_weight
@@ -186,6 +200,16 @@ class GreedyPretraining:
         if weight is not None:
             weight = mean_one_weight(weight, X.shape[0])[labelled]
         return (X.tocsr() if sparse.issparse(X) else X)[labelled], y, weight
+
+    def _make_layer(self, k: int, below: Any, **start: Any) -> Any:
+        return LAYER_KINDS[self.settings[k].kind].from_settings(
+            len(self._range[0]) if below is None else below.n_hidden,
+            self.sizes[k],
+            self.settings[k],
+            below=None if below is None else below.activation,
+            data_range=self._range,
+            **start,
+        )
 
     def _encoded(self, below: Any, X: Any) -> torch.Tensor:
         if self._missing and len(self.layers) == 1:

@@ -84,8 +84,6 @@ def make_scheduler(
 
 
 def _without_decay(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    if any(group["weight_decay"] > 0 for group in groups):
-        raise SettingsError("optimizer 'rprop' has no weight decay; set weight_decay to 0 or take another.")
     return [{name: value for name, value in group.items() if name != "weight_decay"} for group in groups]
 
 

@@ -118,6 +118,11 @@ class TrainingSettings:
                 f"initial_momentum of {owner} must be > 0 with optimizer 'rmsprop', whose momentum cannot begin "
                 "later; got 0."
             )
+        if self.optimizer == "rprop" and self.weight_decay > 0:
+            raise SettingsError(
+                f"weight_decay of {owner} must be 0 with optimizer 'rprop', which has none; got "
+                f"{self.weight_decay:g}."
+            )
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise SettingsError(
                 f"nesterov of {owner} needs optimizer 'sgd' with momentum > 0; got optimizer "

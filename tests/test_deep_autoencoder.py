@@ -162,7 +162,7 @@ def test_codes_of_another_width_are_refused():
         ({"sizes": ()}, "^hidden_layer_sizes must name at least one layer"),
         ({"kind": "autoencoder", "visible_units": "relu"}, "^visible_units of .* got 'relu'"),
         ({"visible_units": "gaussian", "reconstruction_loss": "cross_entropy"}, "needs sigmoid outputs"),
-        ({"solver": "rprop", "alpha": 0.1}, "'rprop' has no weight decay"),
+        ({"solver": "rprop", "alpha": 0.1}, "alpha of DeepAutoencoder must be 0 with optimizer 'rprop'"),
     ],
 )
 def test_illegal_values(options, message):

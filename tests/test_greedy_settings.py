@@ -5,7 +5,8 @@ import pytest
 import torch
 from stacks import pretrained, quick, rows
 
-from pretrain.exceptions import SettingsError
+from pretrain.exceptions import DataRangeWarning, SettingsError
+from pretrain.greedy import GreedyPretraining
 from pretrain.settings import LAYER_SETTINGS
 from pretrain.stack import LAYER_KINDS
 
@@ -144,9 +145,35 @@ def test_the_rate_may_be_left_to_the_units():
         quick("autoencoder", learning_rate="auto")
 
 
-def test_codes_that_are_no_probabilities_cannot_be_binarized():
-    with pytest.raises(SettingsError, match="binarize of RBMSettings is for bernoulli visible units; this layer has"):
-        pretrained(rows(n=N_ROWS), (5, 3), quick(binarize=True, hidden_units="gaussian", learning_rate=0.001))
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (quick(binarize=True, hidden_units="gaussian"), "binarize of RBMSettings .* this layer has 'gaussian'"),
+        ([quick(), quick(hidden_units="softmax:2+spin:2")], "describe 4 columns, but there are 3"),
+        (
+            [quick("autoencoder"), quick("autoencoder", optimizer="cg")],
+            "optimizer 'cg' needs a loss that is the same",
+        ),
+        ([quick(), quick(early_stopping=True)], "early_stopping needs validation rows"),
+    ],
+)
+def test_what_a_layer_above_cannot_be_is_said_before_the_first_is_trained(settings, message):
+    with pytest.raises(SettingsError, match=message):
+        GreedyPretraining(rows(n=N_ROWS), (5, 3), settings, seed=0)
+
+
+def test_a_rehearsal_changes_no_number_and_warns_of_nothing_twice(seed):
+    one, other = (GreedyPretraining(2 * rows(seed, N_ROWS), (5, 3), quick(), seed=seed, device="cpu") for _ in "ab")
+    zero = one.rehearse()
+    with pytest.warns(DataRangeWarning) as caught:
+        records = list(one)
+    assert len(caught) == 1
+    assert not any(p.any() for p in zero.parameters())
+    assert [p.shape for p in zero.parameters()] == [p.shape for p in one.stack.parameters()]
+    with pytest.warns(DataRangeWarning):
+        again = list(other)
+    assert [r["loss"] for r in records] == [r["loss"] for r in again]
+    assert all(map(torch.equal, one.stack.parameters(), other.stack.parameters()))
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "cg"])

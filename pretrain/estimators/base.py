@@ -89,10 +89,14 @@ class CodeTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelEs
             device=self.device,
             scaling=scaling,
         )
+        self._rehearse(run.rehearse())
         self.report_ = []
         for record in run:
             self._note(record)
         return run.stack, rows
+
+    def _rehearse(self, untrained: Stack) -> None:
+        """What a subclass checks of the stack as it will be."""
 
     def _check_rows(self, X: Any, *, reset: bool = False) -> Any:
         return check_rows(self, X, reset=reset, accept_sparse=True)

@@ -12,6 +12,7 @@ from pretrain.estimators.inputs import require_verbose, training_settings
 from pretrain.finetuning import Finetuning
 from pretrain.network import Network
 from pretrain.reconstruction import reconstruction_errors
+from pretrain.rehearsal import rehearse_finetuning
 from pretrain.settings import (
     DECODING_KINDS,
     LAYER_SETTINGS,
@@ -20,6 +21,7 @@ from pretrain.settings import (
     RBMSettings,
     encoder_settings,
 )
+from pretrain.stack import Stack
 from pretrain.unrolling import unroll
 
 PRETRAINING_PARAMETERS = {"epochs": "pretrain_epochs", "batch_size": "pretrain_batch_size", "precision": "precision"}
@@ -144,6 +146,9 @@ class DeepAutoencoder(CodeTransformer):
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the mean of `reconstruction_error`: higher is better."""
         return -float(self.reconstruction_error(X).mean())
+
+    def _rehearse(self, untrained: Stack) -> None:
+        rehearse_finetuning(unroll(untrained, "autoencoder"), self._finetune_settings())
 
     def _layer_settings(self) -> list[LayerSettings]:
         require_choice("DeepAutoencoder", "kind", self.kind, DECODING_KINDS)

@@ -8,8 +8,10 @@ from pretrain.estimators.supervised import SupervisedEstimator
 from pretrain.greedy import GreedyPretraining
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
+from pretrain.rehearsal import rehearse_finetuning
 from pretrain.scaling import Scaling
 from pretrain.settings import LayerSettings
+from pretrain.stack import Stack
 from pretrain.unrolling import unroll
 
 # Fields of TrainingSettings and the parameters that fill them in pretraining.
@@ -33,10 +35,15 @@ class PretrainedEstimator(SupervisedEstimator):
     def _initial_network(self, X: np.ndarray, scaling: Scaling, n_outputs: int, streams: RandomStreams) -> Network:
         sizes, settings = self.hidden_layer_sizes, self._layer_settings()
         run = GreedyPretraining(X, sizes, settings, seed=streams.seed, device=self.device, scaling=scaling)
+        untrained = self._unrolled(run.rehearse(), n_outputs, streams)
+        rehearse_finetuning(untrained, self._finetune_settings(), validated=self.early_stopping)
         for record in run:
             self._note(record)
+        return self._unrolled(run.stack, n_outputs, streams)
+
+    def _unrolled(self, stack: Stack, n_outputs: int, streams: RandomStreams) -> Network:
         return unroll(
-            run.stack,
+            stack,
             "classifier" if self.task == "classification" else "regressor",
             n_outputs=n_outputs,
             dropout=self.dropout,

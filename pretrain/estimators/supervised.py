@@ -102,12 +102,14 @@ class SupervisedEstimator(ModelEstimator):
         scaling = self.network_.scaling if warm else choose_scaling(self, X)
         scaled = scaling.apply(X)
         self.seed_ = seed_from(self.random_state)
+        parts: list[Any] = [np.flatnonzero(targets.labelled), None, targets.values, None]
+        if settings.training.early_stopping:  # what cannot be split is said before pretraining
+            parts = self._hold_out(parts[0], targets.values, self.seed_)
         if not warm:
             self.report_ = []
             self.network_ = self._initial_network(scaled, scaling, targets.n_outputs, RandomStreams(self.seed_))
             self.network_.classes, self.network_.target_scaling = targets.classes, targets.scaling
-        labelled = scaled if targets.labelled.all() else scaled[targets.labelled]
-        self._finetune(labelled, targets.values, settings, self.seed_)
+        self._finetune(scaled, parts, settings)
         return self
 
     def _require_same_sizes(self) -> None:
@@ -118,19 +120,16 @@ class SupervisedEstimator(ModelEstimator):
                 "warm_start=False to begin anew."
             )
 
-    def _finetune(self, X: np.ndarray, targets: np.ndarray, settings: FinetuneSettings, seed: int) -> None:
-        validation = None
-        if settings.training.early_stopping:
-            X, X_validation, targets, y_validation = self._hold_out(X, targets, seed)
-            validation = (X_validation, y_validation)
+    def _finetune(self, X: np.ndarray, parts: list[Any], settings: FinetuneSettings) -> None:
+        rows, held_out, targets, held_out_targets = parts
         run = Finetuning(
             self.network_,
-            X,
+            X if len(rows) == len(X) else X[rows],
             targets,
             settings,
-            seed=seed,
+            seed=self.seed_,
             device=self.device,
-            validation=validation,
+            validation=None if held_out is None else (X[held_out], held_out_targets),
             stage=self.stage,
         )
         self.n_iter_ = 0

@@ -1,0 +1,75 @@
+"""What fine-tuning would refuse is refused before pretraining, by every way that leads from one to the other."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from stacks import rows
+
+from pipelines.cli import main
+from pretrain import DBNClassifier, DBNRegressor, DeepAutoencoder, SDAEClassifier
+from pretrain.exceptions import SettingsError
+from pretrain.training import TrainingRun
+
+N_ROWS = 23
+LABELS = np.arange(N_ROWS) % 3
+TRAINING = {"hidden_layer_sizes": (5, 3), "random_state": 0}
+BY_ENTROPY = "autoencoder digits --scaling standard --reconstruction-loss cross_entropy"
+
+
+@pytest.fixture(autouse=True)
+def no_training(monkeypatch):
+    """No run takes a step."""
+    monkeypatch.setattr(TrainingRun, "__next__", lambda _: pytest.fail("something was trained"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"visible_units": "gaussian", "reconstruction_loss": "cross_entropy"}, "needs sigmoid outputs.*'identity'"),
+        ({"kind": "autoencoder", "scaling": "standard", "reconstruction_loss": "cross_entropy"}, "sigmoid outputs"),
+        ({"solver": "rprop", "alpha": 0.1}, "^alpha of DeepAutoencoder must be 0 with optimizer 'rprop'"),
+    ],
+)
+def test_deep_autoencoders(options, message):
+    with pytest.raises(SettingsError, match=message):
+        DeepAutoencoder(**TRAINING, **options).fit(rows(n=N_ROWS))
+
+
+@pytest.mark.parametrize("cls", [DBNClassifier, DBNRegressor, SDAEClassifier])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"solver": "cg", "dropout": 0.5}, "optimizer 'cg' needs a loss that is the same each time"),
+        ({"solver": "lbfgs", "input_dropout": 0.5, "head_epochs": 1}, "optimizer 'lbfgs' needs a loss"),
+        ({"solver": "rprop", "alpha": 0.1}, "^alpha of .* must be 0 with optimizer 'rprop'"),
+    ],
+)
+def test_pretrained_estimators(cls, options, message):
+    with pytest.raises(SettingsError, match=message):
+        cls(**TRAINING, **options).fit(rows(n=N_ROWS), LABELS)
+
+
+def test_validation_rows_that_cannot_be_drawn():
+    lone = np.where(np.arange(N_ROWS) == 7, 3, LABELS)
+    with pytest.raises(ValueError, match="least populated class"):
+        DBNClassifier(**TRAINING, early_stopping=True).fit(rows(n=N_ROWS), lone)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (f"{BY_ENTROPY} --visible-units gaussian", "sigmoid outputs"),
+        (f"{BY_ENTROPY} --kind autoencoder", "sigmoid outputs"),
+        ("autoencoder digits --optimizer rprop --weight-decay 0.1", "weight_decay"),
+        ("autoencoder digits --early-stopping true --validation-fraction 0", "early_stopping needs validation rows"),
+        ("compare digits --arms relu,dbn-dropout --optimizer cg", "optimizer 'cg' needs a loss"),
+        ("stack digits --hidden-units gaussian,bernoulli --binarize true", "binarize"),
+        ("stack digits --kind autoencoder --corruption none,masking --optimizer cg", "optimizer 'cg' needs a loss"),
+    ],
+)
+def test_the_command_line(tmp_path, monkeypatch, command, words):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, [*command.split(), "--layers", "5,3", "-o", "out"])
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert list(tmp_path.iterdir()) == []
