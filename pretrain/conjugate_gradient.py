@@ -28,7 +28,7 @@ class ConjugateGradient(torch.optim.Optimizer):
     """
 
     def __init__(self, params: Iterable[torch.nn.Parameter], *, n_line_searches: int = LINE_SEARCHES) -> None:
-        super().__init__(params, {"lr": 1.0, "n_line_searches": n_line_searches})
+        super().__init__(params, {"n_line_searches": n_line_searches})
 
     def step(self, closure: Callable[[], float]) -> float:  # type: ignore[override]
         """Minimise the closure's loss along a few directions; return the loss before.

@@ -62,7 +62,9 @@ def make_optimizer(groups: list[dict[str, Any]], settings: TrainingSettings) -> 
 def make_scheduler(
     optimizer: torch.optim.Optimizer, settings: TrainingSettings, steps_per_epoch: int
 ) -> lr_scheduler.LRScheduler | None:
-    """The torch schedule that the settings name, to be stepped once a batch; None for a constant rate."""
+    """The torch schedule that the settings name, to be stepped once a batch; None where no rate moves."""
+    if "lr" not in optimizer.param_groups[0]:  # conjugate gradients
+        return None
     decay, steps = settings.decay, max(int(settings.epochs), 1) * steps_per_epoch
     match settings.schedule:
         case "step":

@@ -33,9 +33,9 @@ class TrainingRun:
 
     A record holds `stage`, `layer` (None for a whole network), `epoch` (from 1), `n_epochs`, `loss` (mean a row
     over the epoch, each row counted once, without penalties), `learning_rate` (of the first group, at the end of
-    the epoch), `seconds` (training only), the learner's own figures and, with `validation`, its metrics. With
-    `progress_seconds`, records that hold `progress` (the share of the epoch done, in (0, 1)) come in between; they
-    are not part of `history`.
+    the epoch; conjugate gradients have none), `seconds` (training only), the learner's own figures and, with
+    `validation`, its metrics. With `progress_seconds`, records that hold `progress` (the share of the epoch done, in
+    (0, 1)) come in between; they are not part of `history`.
 
     Parameters
     ----------
@@ -174,13 +174,15 @@ class TrainingRun:
         return record
 
     def _record(self, **values: float) -> Record:
+        group = self.optimizer.param_groups[0]
+        rate = {"learning_rate": float(group["lr"])} if "lr" in group else {}
         return {
             "stage": self.stage,
             "layer": self.layer,
             "epoch": self.epoch + 1,
             "n_epochs": self.n_epochs,
             **values,
-            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+            **rate,
             "seconds": self._seconds,
         }
 
@@ -236,10 +238,12 @@ class TrainingRun:
             return
         where = "the network" if self.layer is None else f"layer {self.layer}"
         rate = float(self.settings.learning_rate)
+        lower = f"lower the learning_rate of this stage (it is {rate:g}; try {rate / 10:g}), "
+        has_rate = "lr" in self.optimizer.param_groups[0]
         raise DivergenceError(
             f"Training diverged in stage {self.stage!r}, {where}, epoch {self.epoch + 1}: the loss is {loss:g} "
-            f"or a weight is beyond {LARGEST_WEIGHT:g}. Lower learning_rate (it is {rate:g}; try {rate / 10:g}), "
-            "standardise the data, or set max_norm."
+            f"or a weight is beyond {LARGEST_WEIGHT:g}. Remedies: {lower if has_rate else ''}standardise the "
+            "data, or set max_norm."
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -126,6 +126,13 @@ def test_it_lowers_the_loss_of_a_network(task, seed):
     assert losses[0] == pytest.approx(plain[0]["loss"], rel=1e-5)  # both are of the first weights
 
 
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
+def test_a_record_has_no_learning_rate_where_there_is_none(schedule):
+    (record,), (by_lbfgs,) = (list(run_of(optimizer=name, epochs=1, schedule=schedule)) for name in ("cg", "lbfgs"))
+    assert list(record) == ["stage", "layer", "epoch", "n_epochs", "loss", "seconds"]
+    assert "learning_rate" in by_lbfgs  # where its line searches begin
+
+
 def test_rates_that_differ_are_refused():
     groups = [{"params": [torch.nn.Parameter(torch.zeros(3))], "rate_factor": f} for f in (0.5, 1.0)]
     with pytest.raises(SettingsError, match="'cg' cannot give layers different learning rates"):

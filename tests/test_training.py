@@ -266,13 +266,22 @@ def test_early_stopping_needs_validation():
 # Divergence ---
 
 
-def test_divergence_names_the_place_and_the_remedy():
-    run = run_of(epochs=50, learning_rate=30.0)
+@pytest.mark.parametrize(
+    ("optimizer", "remedies"),
+    [
+        ("sgd", "lower the learning_rate of this stage (it is 30; try 3), standardise the data, or set max_norm."),
+        ("cg", "standardise the data, or set max_norm."),  # it has no rate to lower
+    ],
+)
+def test_divergence_names_the_place_and_the_remedy(optimizer, remedies):
+    run = run_of(epochs=50, learning_rate=30.0, optimizer=optimizer)
+    if optimizer == "cg":
+        run.learner.module.bias.data.fill_(1e9)
     with pytest.raises(DivergenceError) as caught:
         list(run)
     epoch = len(run.history) + 1
     assert f"stage 'train', the network, epoch {epoch}" in str(caught.value)
-    assert "Lower learning_rate (it is 30; try 3), standardise the data, or set max_norm." in str(caught.value)
+    assert f" Remedies: {remedies}" in str(caught.value)
     assert isinstance(caught.value, ArithmeticError)
 
 
