@@ -9,14 +9,16 @@ from pipelines.preparation import PreparedData
 from pipelines.pretraining import greedy_run
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
 from pipelines.provenance import origin
-from pretrain import Finetuning, unroll
+from pretrain import Finetuning, GreedyPretraining, unroll
 from pretrain.baselines import AUTOENCODER_BASELINES, scratch_autoencoder
 from pretrain.device import resolve_device
+from pretrain.exceptions import DivergenceError
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.rehearsal import rehearse_finetuning
 from pretrain.scaling import in_unit_interval
 from pretrain.settings import FinetuneSettings, LayerSettings, to_dict
+from pretrain.training import Record
 
 STARTS = ("pretrained", *AUTOENCODER_BASELINES)
 
@@ -51,7 +53,7 @@ def run_autoencoder(
         if start == "pretrained":
             greedy = greedy_run(prepared, layers, pretraining, seed=seed, device=device)
             rehearse_finetuning(unroll(greedy.rehearse(), "autoencoder"), settings, validated=len(validation) > 0)
-            history = list(progress.follow(greedy))
+            history = _pretrained(greedy, progress)
             network = unroll(greedy.stack, "autoencoder")
         else:
             network, history = _scratch(prepared, layers, start, seed), []
@@ -91,6 +93,17 @@ def run_autoencoder(
         "pretrain_seconds": pretrain_seconds,
         "seconds": seconds,
     }
+
+
+def _pretrained(greedy: GreedyPretraining, progress: TrainingProgress) -> list[Record]:
+    try:
+        return list(progress.follow(greedy))
+    except DivergenceError as error:
+        raise DivergenceError(
+            f"{error} The options of `autoencoder` are those of fine-tuning, but for --scaling: pretrain by "
+            "`pretrain stack`, whose layers have settings of their own, and go on by `pretrain finetune --into "
+            "autoencoder`."
+        ) from error
 
 
 def _scratch(prepared: PreparedData, layers: Sequence[int], start: str, seed: int) -> Network:

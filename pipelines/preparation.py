@@ -183,7 +183,8 @@ def require_unit_interval(prepared: PreparedData) -> None:
     if not in_unit_interval(scaled):
         raise DataError(
             f"{prepared.dataset.name}: the values run from {low:g} to {high:g}, but Bernoulli visible units model "
-            "values in [0, 1]. Give --scaling minmax (or, in `stack`, --visible-units gaussian --scaling standard)."
+            "values in [0, 1]. Give --scaling minmax (or, in `stack` and `autoencoder`, --visible-units gaussian "
+            "--scaling standard)."
         )
 
 

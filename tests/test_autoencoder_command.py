@@ -231,7 +231,7 @@ def refused(result, *words):
         (("--layers", "5", "--reconstruction-loss", "absolute"), ["--reconstruction-loss", "absolute"]),
         (("--layers", "5", "--pretrain-epochs", "-1"), ["epochs", "-1"]),
         (("--layers", "5", "--scaling", "none"), ["[0, 1]", "--scaling minmax"]),
-        (("--layers", "5", "--scaling", "standard"), ["[0, 1]", "--scaling minmax"]),
+        (("--layers", "5", "--scaling", "standard"), ["[0, 1]", "in `stack` and `autoencoder`, --visible-units"]),
         (("--layers", "5", "--kind", "autoencoder", "--visible-units", "gaussian"), ["--visible-units", "rbm"]),
         (("--layers", "5", "--start", "relu", "--visible-units", "gaussian"), ["--visible-units", "rbm"]),
         (("--layers", "5", "--visible-units", "relu"), ["visible_units", "relu"]),
@@ -247,6 +247,14 @@ def refused(result, *words):
 def test_mistakes_are_one_message_and_nothing_is_written(cli, tmp_path, arguments, words):
     refused(cli("autoencoder", "digits", *arguments, "-o", "ae.h5"), *words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_divergence_in_pretraining_leads_to_options_that_there_are(cli, tmp_path):
+    np.savez("far.npz", X=np.random.default_rng(0).normal(size=(50, 7)) * 1e4)
+    options = ("--visible-units", "gaussian", "--scaling", "none", "--layers", "5,3", "-o", "ae.h5")
+    words = ("stage 'pretrain', layer 0", "`pretrain stack`", "`pretrain finetune --into autoencoder`")
+    refused(cli("autoencoder", "far.npz", *options), *words)
+    assert not (tmp_path / "ae.h5").exists()
 
 
 def test_no_output(cli):
