@@ -52,7 +52,12 @@ def run_autoencoder(
         validation = prepared.validation_rows()
         if start == "pretrained":
             greedy = greedy_run(prepared, layers, pretraining, seed=seed, device=device)
-            rehearse_finetuning(unroll(greedy.rehearse(), "autoencoder"), settings, validated=len(validation) > 0)
+            rehearse_finetuning(
+                unroll(greedy.rehearse(), "autoencoder"),
+                settings,
+                validated=len(validation) > 0,
+                image_shape=prepared.dataset.image_shape,
+            )
             history = _pretrained(greedy, progress)
             network = unroll(greedy.stack, "autoencoder")
         else:

@@ -7,7 +7,13 @@ from pretrain.network import Network
 from pretrain.settings import FinetuneSettings
 
 
-def rehearse_finetuning(network: Network, settings: FinetuneSettings, *, validated: bool = False) -> None:
+def rehearse_finetuning(
+    network: Network,
+    settings: FinetuneSettings,
+    *,
+    validated: bool = False,
+    image_shape: tuple[int, ...] | None = None,
+) -> None:
     """Raise the SettingsError that `Finetuning` of such a network would, at its start or in a later stage.
 
     Parameters
@@ -18,6 +24,8 @@ def rehearse_finetuning(network: Network, settings: FinetuneSettings, *, validat
     settings : FinetuneSettings
     validated : bool
         Whether there will be validation rows.
+    image_shape : tuple of int or None
+        See `Finetuning`.
     """
     spec = network.architecture
     X = np.zeros((1, spec.n_features), dtype=np.float32)
@@ -27,5 +35,6 @@ def rehearse_finetuning(network: Network, settings: FinetuneSettings, *, validat
         "reconstruction": None,
     }
     y = targets[spec.task]
-    run = Finetuning(network, X, y, settings, seed=0, device="cpu", validation=(X, y) if validated else None)
+    validation = (X, y) if validated else None
+    run = Finetuning(network, X, y, settings, seed=0, device="cpu", validation=validation, image_shape=image_shape)
     run.rehearse()

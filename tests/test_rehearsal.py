@@ -62,6 +62,8 @@ def test_validation_rows_that_cannot_be_drawn():
         (f"{BY_ENTROPY} --kind autoencoder", "sigmoid outputs"),
         ("autoencoder digits --optimizer rprop --weight-decay 0.1", "weight_decay"),
         ("autoencoder digits --early-stopping true --validation-fraction 0", "early_stopping needs validation rows"),
+        ("autoencoder digits --optimizer cg --shift 1", "optimizer 'cg' needs a loss"),
+        ("autoencoder d.npz --shift 1", "shift"),
         ("compare digits --arms relu,dbn-dropout --optimizer cg", "optimizer 'cg' needs a loss"),
         ("stack digits --hidden-units gaussian,bernoulli --binarize true", "binarize"),
         ("stack digits --kind autoencoder --corruption none,masking --optimizer cg", "optimizer 'cg' needs a loss"),
@@ -69,7 +71,8 @@ def test_validation_rows_that_cannot_be_drawn():
 )
 def test_the_command_line(tmp_path, monkeypatch, command, words):
     monkeypatch.chdir(tmp_path)
+    np.savez("d.npz", X=rows(n=N_ROWS))
     result = CliRunner().invoke(main, [*command.split(), "--layers", "5,3", "-o", "out"])
     assert result.exit_code == 2, result.output
     assert words in result.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["d.npz"]
