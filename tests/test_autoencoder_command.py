@@ -16,7 +16,8 @@ from pretrain.baselines import BASELINES, scratch_autoencoder
 from pretrain.random_streams import RandomStreams
 from pretrain.settings import FinetuneSettings, TrainingSettings
 
-SHORT = ("--layers", "13,5", "--pretrain-epochs", "1", "--epochs", "2")
+RANDOM = ("--layers", "13,5", "--epochs", "2")
+SHORT = (*RANDOM, "--pretrain-epochs", "1")
 
 
 @pytest.fixture
@@ -35,7 +36,10 @@ def autoencoder(cli):
     """Run `pretrain autoencoder digits ... -o ae.h5 --json`; the object that it prints and the network."""
 
     def run(*options, data="digits"):
-        result = cli("autoencoder", data, *SHORT, *options, "-o", "ae.h5", "--json", "--overwrite")
+        random = "--start" in options and "pretrained" not in options
+        result = cli(
+            "autoencoder", data, *(RANDOM if random else SHORT), *options, "-o", "ae.h5", "--json", "--overwrite"
+        )
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout), checkpoints.load("ae.h5")
 
@@ -104,8 +108,8 @@ def test_the_seed_decides_the_weights(autoencoder, start):
 
 @pytest.mark.parametrize("start", ["pretrained", "tanh"])
 def test_no_fine_tuning(cli, start):
-    options = ("--layers", "7,3", "--pretrain-epochs", "1", "--epochs", "0", "--start", start, "-o", "ae.h5")
-    result = cli("autoencoder", "digits", *options)
+    epochs = ("--epochs", "0", *(("--pretrain-epochs", "1") if start == "pretrained" else ()))
+    result = cli("autoencoder", "digits", "--layers", "7,3", *epochs, "--start", start, "-o", "ae.h5")
     assert result.exit_code == 0, result.output
     network = checkpoints.load("ae.h5")
     mirrored = np.array_equal(weights(network)[0], network.head.weight.numpy(force=True).T)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pipelines.autoencoding import STARTS, run_autoencoder
+from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
     TRAINING_OPTIONS,
     AutoOr,
@@ -23,10 +24,37 @@ from pipelines.commands.options import (
 )
 from pipelines.preparation import prepare
 from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES
-from pretrain.settings import DECODING_KINDS, LAYER_SETTINGS, FinetuneSettings, encoder_settings
+from pretrain.settings import (
+    DECODING_KINDS,
+    LAYER_SETTINGS,
+    FinetuneSettings,
+    LayerSettings,
+    RBMSettings,
+    encoder_settings,
+)
 
 
-@click.command(epilog="Example: pretrain autoencoder mnist --layers 1000,500,250,30 -o ae.h5")
+def _settings(given: dict[str, Any]) -> FinetuneSettings:
+    base = FinetuneSettings(reconstruction_loss=given["reconstruction_loss"], shift=given["shift"])
+    return dataclasses.replace(base, training=training_settings(base.training, given))
+
+
+def _pretraining(layers: tuple[int, ...], given: dict[str, Any]) -> list[LayerSettings]:
+    kind = LAYER_SETTINGS[given["kind"]]
+    training = dataclasses.replace(kind().training, epochs=given["pretrain_epochs"])
+    # Of other kinds the units are an option that does nothing, which `CheckedCommand` says.
+    own = {"visible_units": given["visible_units"]} if given["visible_units"] and kind is RBMSettings else {}
+    return encoder_settings(kind(training=training, **own), len(layers))
+
+
+def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
+    _pretraining(params["layers"], params)
+    return [{**params, **vars(_settings(params).training), "pretrained": params["start"] == "pretrained"}]
+
+
+@click.command(
+    cls=CheckedCommand, settle=_settle, epilog="Example: pretrain autoencoder mnist --layers 1000,500,250,30 -o ae.h5"
+)
 @click.argument("data")
 @click.option("--layers", type=CommaList(click.INT), required=True, help="Units of the encoder, the code last.")
 @click.option("--kind", type=click.Choice(DECODING_KINDS), default="rbm", show_default=True, help="Layers.")
@@ -55,12 +83,7 @@ from pretrain.settings import DECODING_KINDS, LAYER_SETTINGS, FinetuneSettings, 
 def autoencoder(
     data: str,
     layers: tuple[int, ...],
-    kind: str,
     start: str,
-    pretrain_epochs: Any,
-    visible_units: str | None,
-    reconstruction_loss: str,
-    shift: int,
     validation_fraction: float | None,
     output: Path,
     overwrite: bool,
@@ -79,13 +102,7 @@ def autoencoder(
     `pretrain stack` and `pretrain finetune --into autoencoder`. `pretrain evaluate` prints the squared error of the
     test rows.
     """
-    base = FinetuneSettings(reconstruction_loss=reconstruction_loss, shift=shift)
-    settings = dataclasses.replace(base, training=training_settings(base.training, given))
-    if visible_units is not None and (start, kind) != ("pretrained", "rbm"):
-        raise click.UsageError("--visible-units is for pretrained layers of kind rbm.")
-    training = dataclasses.replace(LAYER_SETTINGS[kind]().training, epochs=pretrain_epochs)
-    units: dict[str, Any] = {} if visible_units is None else {"visible_units": visible_units}
-    pretraining = encoder_settings(LAYER_SETTINGS[kind](training=training, **units), len(layers))
+    settings, pretraining = _settings(given), _pretraining(layers, given)
     require_free_output(output, overwrite)
     if validation_fraction is None:
         validation_fraction = 0.1 if settings.training.early_stopping else 0.0
@@ -96,7 +113,7 @@ def autoencoder(
         seed=split_seed,
         test_fraction=test_fraction,
         validation_fraction=validation_fraction,
-        unit_interval=start == "pretrained" and kind == "rbm" and visible_units in (None, "bernoulli"),
+        unit_interval=start == "pretrained" and getattr(pretraining[0], "visible_units", None) == "bernoulli",
     )
     result = run_autoencoder(
         prepared,

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from pipelines.arms import ARMS, DEFAULT_ARMS, Arm, arms_named
+from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
     UNSTOPPED_OPTIONS,
     AutoOr,
@@ -39,7 +40,19 @@ class Labels(click.ParamType):
         return value if value == "all" else click.IntRange(min=1).convert(value, param, ctx)
 
 
-@click.command(epilog="Example: pretrain compare digits --arms dbn,relu --labels 50,all --seeds 3 -o runs/digits")
+def _arms(given: dict[str, Any]) -> list[Arm]:
+    return [_with_settings(arm, given["pretrain_epochs"], given) for arm in arms_named(given["arms"])]
+
+
+def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**vars(arm.finetune.training), "pretrained": arm.pretrained} for arm in _arms(params)]
+
+
+@click.command(
+    cls=CheckedCommand,
+    settle=_settle,
+    epilog="Example: pretrain compare digits --arms dbn,relu --labels 50,all --seeds 3 -o runs/digits",
+)
 @click.argument("data")
 @click.option(
     "--arms",
@@ -71,11 +84,9 @@ class Labels(click.ParamType):
 @run_options
 def compare(
     data: str,
-    arms: tuple[str, ...],
     labels: tuple[Any, ...],
     seeds: int,
     layers: tuple[int, ...],
-    pretrain_epochs: Any,
     output: Path,
     overwrite: bool,
     target: str | None,
@@ -93,7 +104,7 @@ def compare(
     matters, pretrains with the labels of the budget and on no other rows. Options of the training change the
     supervised training of every arm alike. A repeated command does only what is not done yet.
     """
-    chosen = [_with_settings(arm, pretrain_epochs, given) for arm in arms_named(arms)]
+    chosen = _arms(given)
     prepared = prepare(
         data,
         target=target,

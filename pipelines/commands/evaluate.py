@@ -6,6 +6,7 @@ import click
 import numpy as np
 
 import checkpoints
+from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import report_result, run_options
 from pipelines.data import Dataset, load_dataset
 from pipelines.evaluation import evaluate as evaluate_model
@@ -16,7 +17,9 @@ from pipelines.preparation import PreparedData, require_features, same_data, spl
 from pretrain.exceptions import DataError, SettingsError
 
 
-@click.command(epilog="Example: pretrain evaluate net.h5 digits --json")
+@click.command(
+    cls=CheckedCommand, settle=lambda params: [params], epilog="Example: pretrain evaluate net.h5 digits --json"
+)
 @click.argument("model_file", metavar="MODEL", type=click.Path(dir_okay=False))
 @click.argument("data")
 @click.option("--target", help="Name of the label column of a csv file.")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import checkpoints
+from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
     TRAINING_OPTIONS,
     CommaList,
@@ -28,7 +29,17 @@ from pretrain.settings import FinetuneSettings
 TASKS = {name: task for task, name in INTO.items()}
 
 
-@click.command(epilog="Example: pretrain finetune stack.h5 digits --epochs 20 -o net.h5")
+def _settings(given: dict[str, Any]) -> FinetuneSettings:
+    own = ("head_epochs", "layer_learning_rates", "frozen_layers", "shift")
+    base = FinetuneSettings(**{name: given[name] for name in own})
+    return dataclasses.replace(base, training=training_settings(base.training, given))
+
+
+@click.command(
+    cls=CheckedCommand,
+    settle=lambda params: [vars(_settings(params).training)],
+    epilog="Example: pretrain finetune stack.h5 digits --epochs 20 -o net.h5",
+)
 @click.argument("stack_file", metavar="STACK", type=click.Path(dir_okay=False))
 @click.argument("data")
 @click.option(
@@ -51,12 +62,8 @@ def finetune(
     stack_file: str,
     data: str,
     into: str | None,
-    head_epochs: int,
-    layer_learning_rates: tuple[float, ...] | None,
-    frozen_layers: tuple[int, ...],
     dropout: float,
     input_dropout: float,
-    shift: int,
     target: str | None,
     validation_fraction: float | None,
     output: Path,
@@ -71,13 +78,7 @@ def finetune(
     The test rows are the ones that were set aside when the stack was pretrained. Early stopping holds
     validation rows out of the training rows.
     """
-    base = FinetuneSettings(
-        head_epochs=head_epochs,
-        layer_learning_rates=layer_learning_rates,
-        frozen_layers=frozen_layers,
-        shift=shift,
-    )
-    settings = dataclasses.replace(base, training=training_settings(base.training, given))
+    settings = _settings(given)
     require_free_output(output, overwrite)
     stack = checkpoints.load(stack_file)
     if not isinstance(stack, Stack):

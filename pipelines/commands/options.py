@@ -127,6 +127,11 @@ def settings_options(table: Mapping[str, tuple[Any, str]], *, per_layer: bool = 
     return decorate
 
 
+def setting_options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a command's options that are settings of layers or of training."""
+    return {name: value for name, value in params.items() if name in LAYER_OPTIONS or name in TRAINING_OPTIONS}
+
+
 def layer_settings(kind: str, n_layers: int, given: Mapping[str, Any]) -> list[LayerSettings]:
     """Settings of each layer from the options that were given, one value for all layers or one a layer."""
     cls = LAYER_SETTINGS[kind]

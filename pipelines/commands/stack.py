@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
     LAYER_OPTIONS,
     UNSTOPPED_OPTIONS,
@@ -16,6 +17,7 @@ from pipelines.commands.options import (
     report_result,
     require_free_output,
     run_options,
+    setting_options,
     settings_options,
 )
 from pipelines.preparation import prepare
@@ -23,7 +25,16 @@ from pipelines.pretraining import run_stack
 from pretrain.settings import LAYER_SETTINGS
 
 
-@click.command(epilog="Example: pretrain stack digits --layers 200,200 --kind rbm --epochs 10 -o stack.h5")
+def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
+    settings = layer_settings(params["kind"], len(params["layers"]), setting_options(params))
+    return [{**vars(s), **vars(s.training), "kind": s.kind, "pretrained": True} for s in settings]
+
+
+@click.command(
+    cls=CheckedCommand,
+    settle=_settle,
+    epilog="Example: pretrain stack digits --layers 200,200 --kind rbm --epochs 10 -o stack.h5",
+)
 @click.argument("data")
 @click.option("--layers", type=CommaList(click.INT), required=True, help="Hidden units of each layer, bottom first.")
 @click.option("--kind", type=click.Choice(tuple(LAYER_SETTINGS)), default="rbm", show_default=True, help="Layers.")
