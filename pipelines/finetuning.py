@@ -1,5 +1,6 @@
 """The `finetune` run: a stack and labelled data in, a fine-tuned network out."""
 
+import functools
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from pipelines.preparation import PreparedData
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
 from pipelines.provenance import origin
 from pretrain import Finetuning, Stack, unroll
+from pretrain.baselines import scratch_network
 from pretrain.device import resolve_device
 from pretrain.exceptions import DataError
 from pretrain.network import Network
@@ -61,8 +63,9 @@ def run_finetune(
     settings: FinetuneSettings,
     *,
     task: str,
-    dropout: float,
-    input_dropout: float,
+    start: str,
+    dropout: float | None,
+    input_dropout: float | None,
     output: str,
     overwrite: bool,
     seed: int,
@@ -72,11 +75,17 @@ def run_finetune(
 ) -> dict[str, Any]:
     """Unroll, fine-tune, save, and return what the command reports.
 
-    `pretraining` is the provenance of the stack; the network's file holds it, so that a result can be followed
-    back to the raw data.
+    Parameters
+    ----------
+    start : str
+        "pretrained", or a name in `BASELINES` for random weights in a network of the stack's sizes.
+    dropout, input_dropout : float or None
+        None is 0, or what the baseline has.
+    pretraining : dict
+        Provenance of the stack: the network's file holds it, so that a result can be followed back to the raw data.
     """
     started = time.perf_counter()
-    network, y, validation = _unrolled(stack, prepared, task, dropout, input_dropout, seed)
+    network, y, validation = _initial(stack, prepared, task, start, dropout, input_dropout, seed)
     run = Finetuning(
         network,
         prepared.train_rows(),
@@ -95,7 +104,12 @@ def run_finetune(
         **origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)),
         "data": prepared.describe(),
         "split": prepared.split.to_dict(),
-        "settings": {**to_dict(settings), "dropout": dropout, "input_dropout": input_dropout},
+        "settings": {
+            **to_dict(settings),
+            "start": start,
+            "dropout": network.architecture.dropout,
+            "input_dropout": network.architecture.input_dropout,
+        },
         "pretraining": pretraining,
     }
     checkpoints.save(network.cpu(), output, overwrite=overwrite, history=history, provenance=provenance)
@@ -112,23 +126,38 @@ def run_finetune(
     }
 
 
-def _unrolled(
-    stack: Stack, prepared: PreparedData, task: str, dropout: float, input_dropout: float, seed: int
+def _initial(
+    stack: Stack,
+    prepared: PreparedData,
+    task: str,
+    start: str,
+    dropout: float | None,
+    input_dropout: float | None,
+    seed: int,
 ) -> tuple[Network, np.ndarray | None, tuple[Any, np.ndarray | None] | None]:
     has_validation = len(prepared.split.validation) > 0
     validation_rows = prepared.validation_rows() if has_validation else None
-    if task == "reconstruction":
-        network = unroll(stack, "autoencoder", dropout=dropout, input_dropout=input_dropout)
-        return network, None, (validation_rows, None) if has_validation else None
-    targets = Targets.of(prepared.train_labels(), task)
-    network = unroll(
-        stack,
-        INTO[task],
-        n_outputs=targets.n_outputs,
-        dropout=dropout,
-        input_dropout=input_dropout,
-        generator=RandomStreams(seed).generator("head"),
+    streams = RandomStreams(seed)
+    unrolled = functools.partial(
+        unroll, stack, INTO[task], dropout=dropout or 0.0, input_dropout=input_dropout or 0.0
     )
+    if task == "reconstruction":
+        return unrolled(), None, (validation_rows, None) if has_validation else None
+    targets = Targets.of(prepared.train_labels(), task)
+    if start == "pretrained":
+        network = unrolled(n_outputs=targets.n_outputs, generator=streams.generator("head"))
+    else:
+        network = scratch_network(
+            start,
+            stack.n_visible,
+            stack.hidden_layer_sizes,
+            targets.n_outputs,
+            task=task,
+            dropout=dropout,
+            input_dropout=input_dropout,
+            generator=streams.generator("init"),
+        )
+        network.scaling = stack.scaling
     validation = None
     if has_validation:
         validation = (validation_rows, targets.encode(prepared.labels()[prepared.split.validation]))

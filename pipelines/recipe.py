@@ -18,7 +18,7 @@ from pretrain.exceptions import DataError, SettingsError
 
 COMMANDS = ("stack", "finetune", "autoencoder", "evaluate", "compare")
 KEYS = ("title", "description", "data", "minutes", "paper", "steps")
-# What a step writes inside the run folder, and what it reads: the last that was written.
+# What a step writes inside the run folder, and what reads the last that was written: a stack, for fine-tuning.
 OUTPUTS = {"stack": "stack.h5", "finetune": "net.h5", "autoencoder": "autoencoder.h5"}
 READS = ("finetune", "evaluate")
 FLAGS = ("likelihood", "monitor", "baselines")  # options without a value: true gives them, false leaves them out
@@ -73,10 +73,13 @@ class Recipe:
             Those of them that win over a step's own.
         """
         forced = {name: common[name] for name in typed}
-        steps, written = [], None
+        steps: list[list[str]] = []
+        written: dict[str, str | None] = {"stack": None, "any": None}
         for step in self.steps:
-            steps.append(self._arguments({**common, **step, **forced}, data, output, written))
-            written = self._output(step) or written
+            read = written["stack" if step["command"] == "finetune" else "any"]
+            steps.append(self._arguments({**common, **step, **forced}, data, output, read))
+            if (file := self._output(step)) is not None:
+                written |= {step["command"]: file, "any": file}
         return steps
 
     @property
@@ -88,11 +91,11 @@ class Recipe:
         file, control = OUTPUTS.get(step["command"]), step.get("control")
         return file if file is None or control is None else f"{re.sub('[^a-z0-9]+', '-', control.lower())}-{file}"
 
-    def _arguments(self, step: Mapping[str, Any], data: str, output: Path, written: str | None) -> list[str]:
+    def _arguments(self, step: Mapping[str, Any], data: str, output: Path, read: str | None) -> list[str]:
         command = step["command"]
         arguments = [command]
         if command in READS:
-            arguments.append(str(output / str(written)))
+            arguments.append(str(output / str(read)))
         arguments.append(data)
         if command == "compare":
             arguments += ["--output", str(output)]

@@ -1,17 +1,22 @@
 """The command line on small data: what it prints, what it writes, and how it refuses."""
 
 import json
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from sklearn.datasets import load_digits
 
 import checkpoints
 from pipelines.cli import main
 from pipelines.commands.options import LAYER_OPTIONS, TRAINING_OPTIONS
+from pipelines.recipe import Recipe
 from pretrain import Stack
+from pretrain.baselines import scratch_network
+from pretrain.random_streams import RandomStreams
 from pretrain.settings import LAYER_SETTINGS, AutoencoderSettings, RBMSettings, TrainingSettings
 
 STACK = ("stack", "digits", "--layers", "61,31", "--epochs", "3")
@@ -385,3 +390,38 @@ def test_an_interrupt_says_so(cli, monkeypatch, tmp_path):
     assert result.exit_code == 130
     assert "Interrupted" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_finetune_from_random_weights_is_the_control_of_the_same_sizes(cli, stack_file):
+    """The network is what `scratch_network` draws: the stack gives its sizes, split and scaling."""
+    options = ("--start", "relu-dropout", "--epochs", "0", "--seed", "3")
+    assert cli("finetune", "stack.h5", "digits", *options, "-o", "net.h5").exit_code == 0
+    network = checkpoints.load("net.h5")
+    generator = RandomStreams(3).generator("init")
+    expected = scratch_network("relu-dropout", 64, (61, 31), 10, generator=generator)
+    assert network.architecture == expected.architecture
+    weights = zip(network.parameters(), expected.parameters(), strict=True)
+    assert all(torch.equal(found, drawn) for found, drawn in weights)
+    stack = checkpoints.load(stack_file)
+    assert np.array_equal(network.scaling.apply(np.ones((1, 64))), stack.scaling.apply(np.ones((1, 64))))
+    assert checkpoints.describe("net.h5")["provenance"]["settings"]["dropout"] == 0.5
+    refused(
+        cli("finetune", "stack.h5", "digits", "--start", "relu", "--into", "autoencoder", "-o", "x.h5"), "--start"
+    )
+
+
+def test_steps_of_a_recipe_fine_tune_the_last_stack_and_evaluate_the_last_file():
+    steps = [
+        {"command": "stack"},
+        {"command": "finetune"},
+        {"command": "evaluate"},
+        {"command": "finetune", "control": "from scratch"},
+        {"command": "evaluate", "control": "from scratch"},
+        {"command": "stack", "control": "another"},
+        {"command": "finetune", "control": "another"},
+    ]
+    recipe = Recipe("name", "title", "description", "digits", tuple(steps))
+    read = [Path(arguments[1]).name for arguments in recipe.commands("digits", Path("run"), {})]
+    assert read == [
+        "digits", "stack.h5", "net.h5", "stack.h5", "from-scratch-net.h5", "digits", "another-stack.h5",
+    ]  # fmt: skip

@@ -45,9 +45,11 @@ def test_baselines_are_of_the_model_s_training_rows_and_scaling(cli, stack_file)
     pca = PCA(5).fit(X[split.train])
     error = np.square(X[split.test] - pca.inverse_transform(pca.transform(X[split.test]))).sum(axis=1).mean()
     told = json.loads(cli("evaluate", stack_file, "digits", "--baselines", "--json").stdout)
-    assert told["pca_test_error"] == pytest.approx(error, rel=1e-4)
-    assert told["logistic_pca_test_error"] < error
-    assert f"pca of as many units {error:.4g}" in cli("evaluate", stack_file, "digits", "--baselines").stdout
+    assert told["pca_5_test_error"] == pytest.approx(error, rel=1e-4)
+    assert told["logistic_pca_5_test_error"] < error
+    assert f"pca of 5 units {error:.4g}" in cli("evaluate", stack_file, "digits", "--baselines").stdout
+    asked = cli("evaluate", stack_file, "digits", "--baselines", "--baseline-units", "3,5", "--json").stdout
+    assert json.loads(asked)["pca_5_test_error"] == told["pca_5_test_error"] < json.loads(asked)["pca_3_test_error"]
 
 
 def test_the_likelihood_is_of_the_model_s_test_rows_and_scaling(cli, stack_file):

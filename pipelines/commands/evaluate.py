@@ -7,7 +7,7 @@ import numpy as np
 
 import checkpoints
 from pipelines.commands.idle_options import CheckedCommand
-from pipelines.commands.options import report_result, run_options
+from pipelines.commands.options import CommaList, report_result, run_options
 from pipelines.data import Dataset, load_dataset
 from pipelines.evaluation import evaluate as evaluate_model
 from pipelines.evaluation import network_or_stack, on_device, task_of_model
@@ -24,7 +24,12 @@ from pretrain.exceptions import DataError, SettingsError
 @click.argument("data")
 @click.option("--target", help="Name of the label column of a csv file.")
 @click.option("--rows", type=click.Choice(("test", "all")), default="test", show_default=True, help="Rows of DATA.")
-@click.option("--baselines", is_flag=True, help="Of an autoencoder: linear codes of the same size beside it.")
+@click.option("--baselines", is_flag=True, help="Of an autoencoder: linear codes beside it.")
+@click.option(
+    "--baseline-units",
+    type=CommaList(click.IntRange(min=1)),
+    help="Units of those linear codes.  [default: as many as the code has]",
+)
 @click.option("--likelihood", is_flag=True, help="Of a stack of one RBM: the log-likelihood, by AIS.")
 @click.option("--ais-runs", type=click.IntRange(min=2), default=100, show_default=True, help="Annealing runs.")
 @click.option(
@@ -37,6 +42,7 @@ def evaluate(
     target: str | None,
     rows: str,
     baselines: bool,
+    baseline_units: tuple[int, ...] | None,
     likelihood: bool,
     ais_runs: int,
     ais_temperatures: int,
@@ -71,9 +77,11 @@ def evaluate(
     line = f"test error {result['test_error']:.4g} ({result['unit']}) on {result['n_test']} rows"
     lines = [f"{line}, {result['seconds']:.2f} s"]
     if baselines:
-        errors = linear_code_errors(prepared.train_rows(), module.scaling.apply(X), module.n_hidden, seed=seed)
-        result |= {f"{name}_test_error": error for name, error in errors.items()}
-        lines += [f"{name} of as many units {error:.4g}" for name, error in errors.items()]
+        train, test = prepared.train_rows(), module.scaling.apply(X)
+        for units in baseline_units or (module.n_hidden,):
+            errors = linear_code_errors(train, test, units, seed=seed)
+            result |= {f"{name}_{units}_test_error": error for name, error in errors.items()}
+            lines += [f"{name} of {units} units {error:.4g}" for name, error in errors.items()]
     if likelihood:
         annealing = {"n_runs": ais_runs, "n_temperatures": ais_temperatures}
         result |= measure_likelihood(module, prepared, record, seed=seed, device=device, **annealing)

@@ -23,9 +23,11 @@ from pipelines.commands.options import (
 from pipelines.finetuning import INTO, run_finetune
 from pipelines.preparation import prepare_as_before, require_features, same_data
 from pretrain import Stack
+from pretrain.baselines import BASELINES
 from pretrain.exceptions import SettingsError
 from pretrain.settings import FinetuneSettings
 
+STARTS = ("pretrained", *BASELINES)
 TASKS = {name: task for task, name in INTO.items()}
 
 
@@ -47,11 +49,22 @@ def _settings(given: dict[str, Any]) -> FinetuneSettings:
     type=click.Choice(tuple(TASKS)),
     help="What the stack is unrolled into; the default follows from the labels.",
 )
+@click.option(
+    "--start",
+    type=click.Choice(STARTS),
+    default="pretrained",
+    show_default=True,
+    help="Weights: the stack's, or random in a network of its sizes, the control.",
+)
 @click.option("--head-epochs", type=int, default=0, show_default=True, help="First epochs, output layer alone.")
 @click.option("--layer-learning-rates", type=CommaList(click.FLOAT), help="One factor a layer, output layer last.")
 @click.option("--frozen-layers", type=CommaList(click.INT), default=(), help="Layers that stay as they are, from 0.")
-@click.option("--dropout", type=float, default=0.0, show_default=True, help="Probability of dropping a hidden unit.")
-@click.option("--input-dropout", type=float, default=0.0, show_default=True, help="Probability of dropping an input.")
+@click.option(
+    "--dropout", type=float, help="Probability of dropping a hidden unit.  [default: 0, or that of --start]"
+)
+@click.option(
+    "--input-dropout", type=float, help="Probability of dropping an input.  [default: 0, or that of --start]"
+)
 @click.option("--target", help="Name of the label column of a csv file.")
 @click.option("--validation-fraction", type=float, help="Share of validation rows; 0.1 with early stopping, else 0.")
 @shift_option
@@ -62,8 +75,9 @@ def finetune(
     stack_file: str,
     data: str,
     into: str | None,
-    dropout: float,
-    input_dropout: float,
+    start: str,
+    dropout: float | None,
+    input_dropout: float | None,
     target: str | None,
     validation_fraction: float | None,
     output: Path,
@@ -76,9 +90,14 @@ def finetune(
     """Unroll the stack in STACK into a network and fine-tune it on the labels of DATA.
 
     The test rows are the ones that were set aside when the stack was pretrained. Early stopping holds
-    validation rows out of the training rows.
+    validation rows out of the training rows. With --start the weights of STACK are not used: its sizes, split and
+    scaling are.
     """
     settings = _settings(given)
+    if start != "pretrained" and into == "autoencoder":
+        raise click.UsageError(
+            "--start is for classifiers and regressors; `pretrain autoencoder --start` is for these."
+        )
     require_free_output(output, overwrite)
     stack = checkpoints.load(stack_file)
     if not isinstance(stack, Stack):
@@ -103,6 +122,7 @@ def finetune(
         prepared,
         settings,
         task=TASKS[into] if into else prepared.task,
+        start=start,
         dropout=dropout,
         input_dropout=input_dropout,
         output=str(output),

@@ -66,6 +66,7 @@ ACTING: dict[str, tuple[Callable[[Options], bool], str]] = {
         lambda options: options["pretrained"] and options["kind"] == "rbm",
         "pretrained layers of --kind rbm",
     ),
+    "baseline_units": (_is("baselines", True), "--baselines"),
     "ais_runs": _LIKELIHOOD,
     "ais_temperatures": _LIKELIHOOD,
 }
