@@ -213,7 +213,7 @@ def test_an_existing_output_is_refused_before_any_work(cli, stack_file):
         (("stack", "digits", "--layers", "5", "-o", "missing/s.h5"), ["missing", "does not exist"]),
         (
             ("stack", "digits", "--layers", "5", "--learning-rate", "1e30", "-o", "s.h5"),
-            ["layer 0", "epoch", "Lower"],
+            ["layer 0", "epoch", "lower the learning_rate"],
         ),
         (("finetune", "missing.h5", "digits", "-o", "n.h5"), ["missing.h5"]),
         (("evaluate", "missing.h5", "digits"), ["missing.h5"]),
