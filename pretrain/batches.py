@@ -30,6 +30,8 @@ class BatchSource:
     y : Tensor of shape (n_samples, ...) or None
     sample_weight : array of shape (n_samples,) or None
         What each row counts; only their ratios matter, the batches get weights of mean 1.
+    strata : Tensor of shape (n_samples,) or None
+        A whole number a row, such as its class: every batch then holds each number in its share of all rows.
     batch_size : int
         The last batch of an epoch holds the rows that remain.
     generator : torch.Generator
@@ -49,6 +51,7 @@ class BatchSource:
         y: torch.Tensor | None = None,
         *,
         sample_weight: Any = None,
+        strata: torch.Tensor | None = None,
         batch_size: int,
         generator: torch.Generator,
         device: torch.device,
@@ -64,6 +67,7 @@ class BatchSource:
         self._rows = _rows_on_device(X, device)
         self._y = None if y is None else y.to(device)
         self._weight = None if sample_weight is None else mean_one_weight(sample_weight, X.shape[0]).to(device)
+        self._strata = None if strata is None else strata.cpu().unique(return_inverse=True)[1]
         self._buffer = torch.empty(self.batch_size, self.n_features, device=device)
         self._order = torch.empty(0, dtype=torch.int64)
 
@@ -74,7 +78,17 @@ class BatchSource:
 
     def shuffle(self) -> None:
         """Draw the order of the rows for the next epoch."""
-        self._order = torch.randperm(self.n_samples, generator=self.generator).to(self.device)
+        order = torch.randperm(self.n_samples, generator=self.generator)
+        self._order = (order if self._strata is None else self._spread(order, self._strata)).to(self.device)
+
+    def _spread(self, order: torch.Tensor, strata: torch.Tensor) -> torch.Tensor:
+        """The rows in an order in which those of each stratum lie at equal distances."""
+        sizes = torch.bincount(strata)
+        grouped = order[torch.argsort(strata[order], stable=True)]
+        own = strata[grouped]
+        place = torch.arange(len(order)) - (sizes.cumsum(dim=0) - sizes)[own]  # within the stratum
+        offset = torch.rand(len(sizes), dtype=torch.float64, generator=self.generator)
+        return grouped[torch.argsort((place + offset[own]) / sizes[own])]
 
     @property
     def on_device(self) -> bool:

@@ -20,13 +20,15 @@ class Conditionals:
         On the device of the RBM; draws the states.
     dtype : torch.dtype
         Of the matrix products; float32 uses the parameters themselves.
+    exact : bool
+        See `BernoulliSampler`.
     """
 
-    def __init__(self, rbm: "RBM", *, generator: torch.Generator, dtype: torch.dtype) -> None:
+    def __init__(self, rbm: "RBM", *, generator: torch.Generator, dtype: torch.dtype, exact: bool = False) -> None:
         self.rbm, self.generator, self.dtype = rbm, generator, dtype
         self._parameters = [p.detach() for p in (rbm.weight, rbm.visible_bias, rbm.hidden_bias)]
         # One sampler a shape: its buffers fit from one step to the next.
-        self._hidden_sampler, self._visible_sampler = BernoulliSampler(generator), BernoulliSampler(generator)
+        self._hidden_sampler, self._visible_sampler = (BernoulliSampler(generator, exact=exact) for _ in range(2))
 
     def load(self, change: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None) -> None:
         """Take the parameters as they are now, plus a `change` of weight, visible bias and hidden bias."""

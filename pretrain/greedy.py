@@ -62,6 +62,8 @@ class GreedyPretraining:
         (n_samples, n_targets).
     sample_weight : array of shape (n_samples,) or None
         What each row counts in the gradients.
+    strata : Tensor of shape (n_samples,) or None
+        See `BatchSource`.
     validation_rows : like X, or None
         Scaled rows that are not trained on; with them every record has the figures of `LayerMonitor`.
     monitor : bool
@@ -89,6 +91,7 @@ class GreedyPretraining:
         seed: int,
         y: Any = None,
         sample_weight: Any = None,
+        strata: torch.Tensor | None = None,
         validation_rows: Any = None,
         monitor: bool = False,
         device: str | torch.device = "auto",
@@ -105,7 +108,8 @@ class GreedyPretraining:
         self.streams = RandomStreams(seed)
         self.device = resolve_device(device)
         self.scaling, self.progress_seconds = scaling, progress_seconds
-        self.sample_weight, self.monitor = sample_weight, monitor or validation_rows is not None
+        self.sample_weight, self.strata = sample_weight, strata
+        self.monitor = monitor or validation_rows is not None
         self.layers: list[Any] = []
         self.run: TrainingRun | None = None
         self._range = column_range(X, missing=self._missing)
@@ -176,9 +180,10 @@ class GreedyPretraining:
             k, below, data_mean=self._data_mean(settings), generator=self.streams.generator("init", layer=k)
         )
         self.layers.append(layer.to(self.device))
-        rows, y, weight = self._inputs, None, self.sample_weight
+        rows, y, weight, strata = self._inputs, None, self.sample_weight, self.strata
         if isinstance(settings, SupervisedSettings):
             rows, y, weight = self._labelled_rows()
+            strata = None if strata is None else y
         self.run = layer_run(
             layer,
             rows,
@@ -187,6 +192,7 @@ class GreedyPretraining:
             layer_index=k,
             y=y,
             sample_weight=weight,
+            strata=strata,
             validation=self._layer_monitor(k) if self.monitor else None,
             progress_seconds=self.progress_seconds,
         )
@@ -249,6 +255,7 @@ def layer_run(
     layer_index: int,
     y: torch.Tensor | None = None,
     sample_weight: Any = None,
+    strata: torch.Tensor | None = None,
     validation: Validation | None = None,
     progress_seconds: float | None = None,
 ) -> TrainingRun:
@@ -265,7 +272,7 @@ def layer_run(
     layer_index : int
     y : Tensor or None
         Of a supervised layer: see `supervised_learner`.
-    sample_weight, validation, progress_seconds
+    sample_weight, strata, validation, progress_seconds
         See `BatchSource` and `TrainingRun`.
     """
     device = layer.weight.device
@@ -277,6 +284,7 @@ def layer_run(
         X,
         y,
         sample_weight=sample_weight,
+        strata=strata,
         batch_size=int(training.batch_size),
         generator=streams.generator("batches", layer=layer_index),
         device=device,

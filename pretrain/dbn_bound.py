@@ -1,0 +1,67 @@
+"""The variational lower bound on the likelihood of a deep belief net.
+
+References
+----------
+.. [1] Salakhutdinov, R. & Murray, I. (2008). On the quantitative analysis of deep belief networks. ICML.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from pretrain._validation import require_number
+from pretrain.dbn import DBN
+from pretrain.likelihood import LogLikelihood, LogPartition
+from pretrain.random_streams import BernoulliSampler
+
+N_DRAWS = 10  # of the codes of each row
+
+
+@torch.no_grad()
+def log_weights(dbn: DBN, x: torch.Tensor, *, generator: torch.Generator, n_draws: int = N_DRAWS) -> torch.Tensor:
+    """The lower bound of [1]_ on log p(x), but for log Z of the memory: (batch, n_visible) -> (batch,), in nats.
+
+    For scaled rows, with codes drawn by the up-pass, q(h1 | x) q(h2 | h1) ..., and labels summed over,
+
+        log p(x) >= E_q[sum over layers of log p(h_k | h_k+1) + entropy of q(h_k+1 | h_k)] - E_q[F(h_L)] - log Z
+
+    The entropies are exact given the layer below. The mean of `n_draws` draws estimates the bound without bias; that
+    of a net of one layer is exact.
+    """
+    require_number("the bound", "n_draws", n_draws, at_least=1, integer=True)
+    samplers = [BernoulliSampler(generator, exact=True) for _ in dbn.layers]
+    n_draws = n_draws if dbn.layers else 1  # nothing is drawn
+    total = x.new_zeros(len(x), dtype=torch.float64)
+    for _ in range(n_draws):
+        below = x
+        for layer, sampler in zip(dbn.layers, samplers, strict=True):
+            total_input = functional.linear(below, layer.recognition_weight, layer.recognition_bias)
+            mean = torch.sigmoid(total_input)
+            above = sampler.sample(mean, torch.empty_like(mean))
+            entropy = (functional.softplus(total_input) - mean * total_input).sum(dim=1)
+            total += layer.log_conditional(below, above) + entropy
+            below = above
+        total += _log_memory(dbn, below)
+    return total / n_draws
+
+
+def _log_memory(dbn: DBN, codes: torch.Tensor) -> torch.Tensor:
+    """log of the sum over labels of exp(-F(codes, label)): (batch, n_codes) -> (batch,)."""
+    memory, n_classes = dbn.memory, dbn.n_classes
+    if n_classes == 0:
+        return -memory.free_energy(codes)
+    labels = torch.eye(n_classes, dtype=codes.dtype, device=codes.device)
+    scores = [-memory.free_energy(torch.cat([codes, label.expand(len(codes), n_classes)], dim=1)) for label in labels]
+    return torch.logsumexp(torch.stack(scores, dim=1), dim=1)
+
+
+def likelihood_bound(
+    dbn: DBN, rows: Any, log_partition: LogPartition, *, generator: torch.Generator, n_draws: int = N_DRAWS
+) -> LogLikelihood:
+    """Mean over scaled rows of the lower bound on log p(x), in nats a row; its error is over rows and in log Z."""
+    values = log_weights(dbn, rows, generator=generator, n_draws=n_draws) - log_partition.value
+    spread = float(values.std()) if len(values) > 1 else 0.0
+    error = math.sqrt(spread**2 / len(values) + log_partition.standard_error**2)
+    return LogLikelihood(float(values.mean()), error, spread)

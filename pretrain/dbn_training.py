@@ -1,0 +1,272 @@
+"""Training of a deep belief net: layer by layer, the memory with its labels last, then all of it by up-down.
+
+References
+----------
+.. [1] Hinton, G. E., Osindero, S. & Teh, Y.-W. (2006). A fast learning algorithm for deep belief nets. Neural
+       Computation 18, 1527-1554.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from pretrain._validation import one_per_layer, require_number, require_sequence
+from pretrain.associative_memory import MemoryRule, memory_units
+from pretrain.batches import BatchSource
+from pretrain.budget import FINETUNING_EPOCHS, PRETRAINING_EPOCHS, resolve_budget
+from pretrain.columns import column_mean, column_range, require_rows
+from pretrain.dbn import DBN, DirectedLayer, require_data_units
+from pretrain.device import resolve_device, resolve_precision
+from pretrain.exceptions import DataError, SettingsError
+from pretrain.greedy import MOST_UNITS, GreedyPretraining
+from pretrain.random_streams import RandomStreams
+from pretrain.rbm import RBM
+from pretrain.scaling import Scaling
+from pretrain.settings import RBMSettings, TrainingSettings
+from pretrain.stack import Stack, encode_rows, map_rows
+from pretrain.training import Record, TrainingRun
+from pretrain.unit_types import make_units
+from pretrain.up_down import UpDown
+from pretrain.up_down_settings import UpDownSettings
+
+STAGE = "up_down"  # in the records
+
+
+class DBNTraining:
+    """Trains a deep belief net [1]_: an iterator of records.
+
+    Stage "pretrain" trains one RBM after another on the codes of those below, the last with the labels beside its
+    visible units. Stage "up_down" then trains all of them together. With labels every batch holds each class in its
+    share of the rows.
+
+        run = DBNTraining(X, y, (500, 500, 2000), RBMSettings(), UpDownSettings(), seed=0)
+        for record in run:
+            print(record["stage"], record["epoch"], record["loss"])
+        run.dbn.predict(X)
+
+    Parameters
+    ----------
+    X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_features)
+        Scaled training rows.
+    y : ndarray of shape (n_samples,) or None
+        Class indices, and -1 for rows without a label: theirs are drawn from what the net makes of the row, anew each
+        time, and train everything but the label units. None for a net without labels.
+    hidden_layer_sizes : sequence of int
+        Units of each layer, from the data upwards, the memory's last.
+    settings : RBMSettings or a list of them
+        One for all layers, or exactly one a layer.
+    up_down : UpDownSettings
+        With 0 epochs greedy training is all.
+    seed : int
+    classes : ndarray of shape (n_classes,) or None
+        The labels that the indices stand for; None: 0, 1, ..., the largest index.
+    sample_weight : array of shape (n_samples,) or None
+        What each row counts in the gradients.
+    validation : (X, y) or None
+        Scaled rows and class indices: the records of up-down then have `validation_error`, in %.
+    device : {"auto", "cpu", "cuda"} or torch.device
+    scaling : Scaling or None
+        Kept with the net; `X` is taken as scaled already.
+    progress_seconds : float or None
+        See `TrainingRun`.
+
+    Raises
+    ------
+    DataError
+        If X or y cannot be trained on.
+    SettingsError
+        For layers that a deep belief net cannot have.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        y: np.ndarray | None,
+        hidden_layer_sizes: Sequence[int],
+        settings: RBMSettings | Sequence[RBMSettings],
+        up_down: UpDownSettings,
+        *,
+        seed: int,
+        classes: np.ndarray | None = None,
+        sample_weight: Any = None,
+        validation: tuple[Any, np.ndarray] | None = None,
+        device: str | torch.device = "auto",
+        scaling: Scaling | None = None,
+        progress_seconds: float | None = None,
+    ) -> None:
+        require_sequence("the DBN", "hidden_layer_sizes", hidden_layer_sizes)
+        self.sizes = [*hidden_layer_sizes]
+        if not self.sizes:
+            raise SettingsError("hidden_layer_sizes must name at least one layer; got none.")
+        for size in self.sizes:
+            require_number("the DBN", "hidden_layer_sizes", size, at_least=1, at_most=MOST_UNITS, integer=True)
+        self.settings: list[RBMSettings] = one_per_layer("the DBN", "settings", settings, len(self.sizes))
+        for k, layer_settings in enumerate(self.settings):
+            _require_legal(layer_settings, k, len(self.sizes))
+        self.up_down, self.scaling, self.progress_seconds = up_down, scaling, progress_seconds
+        self.streams, self.device = RandomStreams(seed), resolve_device(device)
+        self.X, self.sample_weight = X, sample_weight
+        self._range = column_range(X)
+        self.classes = None if y is None else _classes(y, classes)
+        self._y = None if y is None else _indices(y, X.shape[0], self._n_classes)
+        self._validation: Any = None
+        if validation is not None and y is not None:
+            self._validation = validation[0], _indices(validation[1], len(validation[0]), self._n_classes)
+        self._dbn: DBN | None = None
+        self._records = self._train()
+
+    @property
+    def dbn(self) -> DBN:
+        """The net, in training until the records end; SettingsError while greedy training is not over."""
+        if self._dbn is None:
+            raise SettingsError("The DBN is not there before its greedy training is over; iterate over the records.")
+        return self._dbn
+
+    def __iter__(self) -> Iterator[Record]:
+        return self
+
+    def __next__(self) -> Record:
+        return next(self._records)
+
+    def _train(self) -> Iterator[Record]:
+        layers: list[RBM] = []
+        for record in self._greedy_records(layers):
+            yield {**record, "n_layers": len(self.sizes)}
+        directed = [DirectedLayer.from_rbm(rbm) for rbm in layers[:-1]]
+        self._dbn = DBN(directed, layers[-1], classes=self.classes, scaling=self.scaling)
+        yield from self._up_down_run(self._dbn)
+        for parameter in self._dbn.parameters():
+            parameter.grad = None
+
+    def _greedy_records(self, layers: list[RBM]) -> Iterator[Record]:
+        """Train one RBM after another and append them to `layers`."""
+        codes = self.X
+        if len(self.sizes) > 1:
+            greedy = GreedyPretraining(
+                self.X,
+                self.sizes[:-1],
+                self.settings[:-1],
+                seed=self.streams.seed,
+                sample_weight=self.sample_weight,
+                strata=None if self._y is None else torch.from_numpy(self._y),
+                device=self.device,
+                progress_seconds=self.progress_seconds,
+            )
+            yield from greedy
+            layers += greedy.layers
+            codes = encode_rows(Stack(layers), self.X)
+        layers.append(self._new_memory(codes))
+        yield from self._memory_run(layers[-1], codes)
+
+    def _new_memory(self, codes: Any) -> RBM:
+        """An untrained memory on these codes; its label units begin at the shares of the classes, or at zero."""
+        top, n_classes = len(self.sizes) - 1, self._n_classes
+        units = self.settings[0].visible_units if top == 0 else "bernoulli"
+        require_rows(make_units(units, codes.shape[1]), codes)
+        low, high = self._range if top == 0 else (np.zeros(codes.shape[1]), np.ones(codes.shape[1]))
+        shares = np.empty(0) if self._y is None else np.bincount(self._y[self._y >= 0], minlength=n_classes)
+        memory = RBM.from_settings(
+            codes.shape[1] + n_classes,
+            self.sizes[-1],
+            dataclasses.replace(self.settings[-1], visible_units=memory_units(units, codes.shape[1], n_classes)),
+            data_range=(np.append(low, np.zeros(n_classes)), np.append(high, np.ones(n_classes))),
+            data_mean=torch.from_numpy(np.append(column_mean(codes), shares / shares.sum())).float(),
+            generator=self.streams.generator("init", layer=top),
+        )
+        return memory.to(self.device)
+
+    def _memory_run(self, memory: RBM, codes: Any) -> TrainingRun:
+        settings, top = self.settings[-1], len(self.sizes) - 1
+        training = resolve_budget(settings.training, codes.shape[0], fewest_epochs=PRETRAINING_EPOCHS)
+        if training.learning_rate == "auto":
+            training = dataclasses.replace(training, learning_rate=memory.default_learning_rate(settings))
+        rule = MemoryRule(
+            memory,
+            settings,
+            n_classes=self._n_classes,
+            unlabelled=self._unlabelled,
+            generator=self.streams.generator("sampling", layer=top, device=self.device),
+            dtype=resolve_precision(training.precision, self.device, memory.weight.numel()),
+        )
+        batches = self._batches(codes, training, layer=top)
+        return TrainingRun(
+            rule, batches, training, stage="pretrain", layer=top, progress_seconds=self.progress_seconds
+        )
+
+    def _up_down_run(self, dbn: DBN) -> TrainingRun:
+        training = resolve_budget(self.up_down.training, self.X.shape[0], fewest_epochs=FINETUNING_EPOCHS)
+        rule = UpDown(
+            dbn,
+            self.up_down,
+            generator=self.streams.generator("sampling", device=self.device),
+            dtype=resolve_precision(training.precision, self.device, max(p.numel() for p in dbn.parameters())),
+            unlabelled=self._unlabelled,
+        )
+        return TrainingRun(
+            rule,
+            self._batches(self.X, training),
+            training,
+            stage=STAGE,
+            validation=None if self._validation is None else self._validate,
+            progress_seconds=self.progress_seconds,
+        )
+
+    def _batches(self, X: Any, training: TrainingSettings, layer: int | None = None) -> BatchSource:
+        y = None if self._y is None else torch.from_numpy(self._y)
+        return BatchSource(
+            X,
+            y,
+            sample_weight=self.sample_weight,
+            strata=y,
+            batch_size=int(training.batch_size),
+            generator=self.streams.generator("batches", layer=layer),
+            device=self.device,
+        )
+
+    def _validate(self) -> dict[str, float]:
+        X, y = self._validation
+        found = map_rows(self.dbn, DBN.label_scores, X, self._n_classes).argmax(dim=1).numpy(force=True)
+        return {"validation_error": 100 * float((found != y).mean())}
+
+    @property
+    def _n_classes(self) -> int:
+        return 0 if self.classes is None else len(self.classes)
+
+    @property
+    def _unlabelled(self) -> bool:
+        return self._y is not None and bool((self._y < 0).any())
+
+
+def _require_legal(settings: Any, k: int, n_layers: int) -> None:
+    """Raise SettingsError for layers that a deep belief net cannot have."""
+    if not isinstance(settings, RBMSettings):
+        raise SettingsError(f"The layers of a DBN are RBMs; settings of layer {k} are {type(settings).__name__}.")
+    if k == 0:
+        require_data_units(settings.visible_units)
+    if settings.missing != "error":
+        raise SettingsError("A DBN does not draw missing values; fill them, and leave missing at 'error'.")
+    if settings.hidden_units != "bernoulli":
+        raise SettingsError(
+            f"The hidden units of a DBN are bernoulli units; layer {k} has {settings.hidden_units!r}."
+        )
+
+
+def _classes(y: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
+    if not (y >= 0).any():
+        raise DataError("No row has a label (y >= 0). Leave y out for a net without labels.")
+    return np.arange(int(y.max()) + 1) if classes is None else np.asarray(classes)
+
+
+def _indices(y: np.ndarray, n_rows: int, n_classes: int) -> np.ndarray:
+    """Class indices as int64; DataError unless they are one a row, from -1 to `n_classes` - 1."""
+    if y.shape != (n_rows,) or y.dtype.kind not in "iu":
+        raise DataError(f"y must be class indices, one a row, ({n_rows},); got {y.dtype} of shape {tuple(y.shape)}.")
+    if y.min() < -1 or y.max() >= n_classes:
+        raise DataError(
+            f"Class indices must lie in 0 to {n_classes - 1}, or be -1 for a row without a label; got {y.min()} to "
+            f"{y.max()}."
+        )
+    return y.astype(np.int64)
