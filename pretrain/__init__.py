@@ -6,10 +6,13 @@ interface.
 """
 
 from pretrain.autoencoder import Autoencoder
+from pretrain.dbn import DBN
+from pretrain.dbn_training import DBNTraining
 from pretrain.estimators import (
     DBNClassifier,
     DBNRegressor,
     DeepAutoencoder,
+    GenerativeDBN,
     RBMTransformer,
     ScratchClassifier,
     ScratchRegressor,
@@ -26,12 +29,15 @@ from pretrain.unrolling import unroll
 __version__ = "0.1.0"
 
 __all__ = [
+    "DBN",
     "RBM",
     "Autoencoder",
     "DBNClassifier",
     "DBNRegressor",
+    "DBNTraining",
     "DeepAutoencoder",
     "Finetuning",
+    "GenerativeDBN",
     "GreedyPretraining",
     "RBMTransformer",
     "SDAEClassifier",

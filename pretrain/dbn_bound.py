@@ -14,13 +14,14 @@ from torch.nn import functional
 from pretrain._validation import require_number
 from pretrain.dbn import DBN
 from pretrain.likelihood import LogLikelihood, LogPartition
-from pretrain.random_streams import BernoulliSampler
 
 N_DRAWS = 10  # of the codes of each row
 
 
 @torch.no_grad()
-def log_weights(dbn: DBN, x: torch.Tensor, *, generator: torch.Generator, n_draws: int = N_DRAWS) -> torch.Tensor:
+def log_weights(
+    dbn: DBN, x: torch.Tensor, *, generator: torch.Generator, n_draws: int = N_DRAWS, shared: bool = False
+) -> torch.Tensor:
     """The lower bound of [1]_ on log p(x), but for log Z of the memory: (batch, n_visible) -> (batch,), in nats.
 
     For scaled rows, with codes drawn by the up-pass, q(h1 | x) q(h2 | h1) ..., and labels summed over,
@@ -28,18 +29,19 @@ def log_weights(dbn: DBN, x: torch.Tensor, *, generator: torch.Generator, n_draw
         log p(x) >= E_q[sum over layers of log p(h_k | h_k+1) + entropy of q(h_k+1 | h_k)] - E_q[F(h_L)] - log Z
 
     The entropies are exact given the layer below. The mean of `n_draws` draws estimates the bound without bias; that
-    of a net of one layer is exact.
+    of a net of one layer is exact. With `shared` all rows are drawn with the same random numbers: then the estimate of
+    a row does not depend on the rows beside it, but the errors of a mean over rows do not cancel.
     """
     require_number("the bound", "n_draws", n_draws, at_least=1, integer=True)
-    samplers = [BernoulliSampler(generator, exact=True) for _ in dbn.layers]
     n_draws = n_draws if dbn.layers else 1  # nothing is drawn
     total = x.new_zeros(len(x), dtype=torch.float64)
     for _ in range(n_draws):
         below = x
-        for layer, sampler in zip(dbn.layers, samplers, strict=True):
+        for layer in dbn.layers:
             total_input = functional.linear(below, layer.recognition_weight, layer.recognition_bias)
             mean = torch.sigmoid(total_input)
-            above = sampler.sample(mean, torch.empty_like(mean))
+            uniform = torch.rand(1 if shared else len(x), layer.n_hidden, generator=generator, device=x.device)
+            above = torch.lt(uniform, mean).to(mean)
             entropy = (functional.softplus(total_input) - mean * total_input).sum(dim=1)
             total += layer.log_conditional(below, above) + entropy
             below = above

@@ -2,6 +2,7 @@
 
 from pretrain.estimators.dbn import DBNClassifier, DBNRegressor
 from pretrain.estimators.deep_autoencoder import DeepAutoencoder
+from pretrain.estimators.generative_dbn import GenerativeDBN
 from pretrain.estimators.rbm_transformer import RBMTransformer
 from pretrain.estimators.scratch import ScratchClassifier, ScratchRegressor
 from pretrain.estimators.sdae import SDAEClassifier, SDAERegressor
@@ -11,6 +12,7 @@ __all__ = [
     "DBNClassifier",
     "DBNRegressor",
     "DeepAutoencoder",
+    "GenerativeDBN",
     "RBMTransformer",
     "SDAEClassifier",
     "SDAERegressor",

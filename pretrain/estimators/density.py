@@ -74,7 +74,9 @@ class DensityEstimator:
         """
         check_is_fitted(self)
         if total not in self._log_partitions:
-            self._log_partitions = {**self._log_partitions, total: self._estimate_log_partition(total)}
+            generator = RandomStreams(self.seed_).generator("likelihood", device=self._device)
+            found = estimate_log_partition(self._rbm, self.mean_, generator=generator, total=total)
+            self._log_partitions = {**self._log_partitions, total: found}
         return self._log_partitions[total]
 
     def gibbs(self, X: Any) -> np.ndarray:
@@ -106,14 +108,6 @@ class DensityEstimator:
         raw = self.stack_.scaling.undo(filled.numpy(force=True))
         return like_input(np.where(np.isnan(X), raw, X), X)
 
-    def _estimate_log_partition(self, total: int | None) -> LogPartition:
-        rbm = self._rbm
-        if min(count_states(rbm.visible_units, total), count_states(rbm.hidden_units)) <= ENOUGH_STATES:
-            return exact_log_partition(rbm, total=total)
-        generator = RandomStreams(self.seed_).generator("likelihood", device=self._device)
-        mean = torch.from_numpy(self.mean_).to(rbm.weight)
-        return ais_log_partition(rbm, generator=generator, base_mean=mean, total=total, n_temperatures=TEMPERATURES)
-
     @property
     def _rbm(self) -> RBM:
         check_is_fitted(self)
@@ -128,3 +122,13 @@ class DensityEstimator:
 
     def _complete(self, X: Any) -> Any:
         raise NotImplementedError
+
+
+def estimate_log_partition(
+    rbm: RBM, mean: np.ndarray, *, generator: torch.Generator, total: int | None = None
+) -> LogPartition:
+    """log Z by summing where there are few states, else by annealing from the `mean` of the rows that the RBM saw."""
+    if min(count_states(rbm.visible_units, total), count_states(rbm.hidden_units)) <= ENOUGH_STATES:
+        return exact_log_partition(rbm, total=total)
+    base = torch.from_numpy(mean).to(rbm.weight)
+    return ais_log_partition(rbm, generator=generator, base_mean=base, total=total, n_temperatures=TEMPERATURES)
