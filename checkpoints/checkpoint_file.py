@@ -41,7 +41,7 @@ def save(
 
     Parameters
     ----------
-    obj : Stack, Network or fitted estimator of `pretrain.estimators`
+    obj : Stack, Network, DBN or fitted estimator of `pretrain.estimators`
     path : str or path
     overwrite : bool
         Replace a file that is there; without it that is an error.
@@ -66,7 +66,7 @@ def save(
 
 
 def load(path: PathLike) -> Any:
-    """Load what `save` has written: a Stack, a Network (in evaluation mode) or a fitted estimator, on the CPU.
+    """Load what `save` has written: a Stack, a Network (in evaluation mode), a DBN or a fitted estimator, on the CPU.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def describe(path: PathLike) -> dict[str, Any]:
     -------
     dict
         path, file_size (bytes), format_version, created_by, created_at (of the provenance), kind, class and params
-        (of an estimator), model ("stack" or "network"), config (of a network: the architecture; of a stack: its
+        (of an estimator), model ("stack", "network" or "dbn"), config (of a network: the architecture; of others: the
         layers' settings), layers, n_parameters, scaling, target_scaling, classes, provenance, n_history_records,
         resumable, digest. What a kind of object does not have is None.
     """

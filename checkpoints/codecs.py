@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from checkpoints import format as spec
+from checkpoints.dbn_codec import build_dbn, check_dbn, encode_dbn
 from checkpoints.documents import document_array, read_document_array
 from checkpoints.estimator_codec import (
     ESTIMATORS,
@@ -22,6 +23,7 @@ from checkpoints.requirements import require_keys
 from checkpoints.stack_codec import build_stack, check_stack, encode_stack
 from checkpoints.tree import Group, digest
 from pretrain import __version__
+from pretrain.dbn import DBN
 from pretrain.exceptions import CheckpointError, FormatVersionError
 from pretrain.network import Network
 from pretrain.stack import Stack
@@ -40,6 +42,7 @@ class ModelCodec:
 MODEL_CODECS: dict[str, ModelCodec] = {
     spec.STACK: ModelCodec(Stack, encode_stack, check_stack, build_stack),
     spec.NETWORK: ModelCodec(Network, encode_network, check_network, build_network),
+    spec.DBN: ModelCodec(DBN, encode_dbn, check_dbn, build_dbn),
 }
 KINDS = (*MODEL_CODECS, spec.ESTIMATOR)
 
@@ -47,7 +50,7 @@ KINDS = (*MODEL_CODECS, spec.ESTIMATOR)
 def encode_root(obj: Any, history: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any] | None) -> Group:
     """The tree of a checkpoint of `obj`, digest included; what this returns can be loaded."""
     name = type(obj).__name__
-    kind = next((kind for kind, codec in MODEL_CODECS.items() if isinstance(obj, codec.model)), None)
+    kind = _model_kind(obj)
     groups: dict[str, Group] = {}
     if kind is not None:
         groups[kind] = MODEL_CODECS[kind].encode(obj)
@@ -55,11 +58,12 @@ def encode_root(obj: Any, history: Sequence[Mapping[str, Any]], provenance: Mapp
         kind, state = spec.ESTIMATOR, fitted_state(obj)
         groups[spec.ESTIMATOR] = encode_estimator(obj, state["attributes"])
         history = history or state["history"]
-        model_kind = spec.STACK if isinstance(state["model"], Stack) else spec.NETWORK
+        model_kind = _model_kind(state["model"])
+        assert model_kind is not None
         groups[model_kind] = MODEL_CODECS[model_kind].encode(state["model"])
     else:
         raise CheckpointError(
-            f"A checkpoint holds a Stack, a Network or a fitted estimator of pretrain.estimators "
+            f"A checkpoint holds a Stack, a Network, a DBN or a fitted estimator of pretrain.estimators "
             f"({', '.join(sorted(ESTIMATORS))}); got {name}."
         )
     groups[spec.HISTORY] = encode_history(list(history))
@@ -158,4 +162,8 @@ def _kinds(root: Group) -> tuple[str, str]:
     kind = str(root.attributes["kind"])
     if kind != spec.ESTIMATOR:
         return kind, kind
-    return kind, spec.STACK if spec.STACK in root.groups else spec.NETWORK
+    return kind, next((name for name in MODEL_CODECS if name in root.groups), spec.NETWORK)
+
+
+def _model_kind(obj: Any) -> str | None:
+    return next((kind for kind, codec in MODEL_CODECS.items() if isinstance(obj, codec.model)), None)

@@ -26,6 +26,7 @@ DIGEST = "digest"
 # Groups and datasets under the root.
 STACK = "stack"
 NETWORK = "network"
+DBN = "dbn"
 ESTIMATOR = "estimator"
 HISTORY = "history"
 PROVENANCE = "provenance"

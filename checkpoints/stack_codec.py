@@ -151,7 +151,7 @@ def encode_stack(stack: Stack) -> Group:
     """The group of a stack."""
     layers = Group({spec.COUNT: len(stack.layers)})
     for k, layer in enumerate(stack.layers):
-        layers.groups[spec.layer_name(k, len(stack.layers))] = _encode_layer(layer, k)
+        layers.groups[spec.layer_name(k, len(stack.layers))] = encode_layer(layer, f"layer {k}")
     return new_object(KIND, VERSION, groups={LAYERS: layers, SCALING: encode_scaling(stack.scaling)})
 
 
@@ -159,7 +159,7 @@ def check_stack(group: Group, path: str) -> list[dict[str, Any]]:
     """Raise unless the group is a legal stack; the settings of its layers, with `kind` and `n_parameters`."""
     require_kind(group, path, {KIND: VERSION})
     require_keys(group, path, attributes=(spec.KIND, spec.KIND_VERSION), groups=(LAYERS, SCALING))
-    summaries = [_check_layer(layer, where) for where, layer in numbered_layers(group, path, at_least=1)]
+    summaries = [check_layer(layer, where) for where, layer in numbered_layers(group, path, at_least=1)]
     for k in range(1, len(summaries)):
         below, above = summaries[k - 1]["n_hidden"], summaries[k]["n_visible"]
         if below != above:
@@ -173,7 +173,7 @@ def check_stack(group: Group, path: str) -> list[dict[str, Any]]:
 
 def build_stack(group: Group, path: str) -> Stack:
     """The stack of a checked group."""
-    layers = [_build_layer(layer, where) for where, layer in numbered_layers(group, path)]
+    layers = [build_layer(layer, where) for where, layer in numbered_layers(group, path)]
     return Stack(layers, build_scaling(group.groups[SCALING], f"{path}/{SCALING}"))
 
 
@@ -191,20 +191,22 @@ def numbered_layers(group: Group, path: str, *, at_least: int = 0) -> list[tuple
     return [(f"{where}/{name}", layers.groups[name]) for name in names]
 
 
-def _encode_layer(layer: Any, k: int) -> Group:
+def encode_layer(layer: Any, owner: str) -> Group:
+    """The group of a layer of any kind; an error names the `owner`."""
     kind = getattr(layer, "kind", type(layer).__name__)
     if kind not in LAYER_CODECS:
         raise CheckpointError(
-            f"Layer {k} is of kind {kind!r}, for which the file format has no codec; it has "
+            f"{owner.capitalize()} is of kind {kind!r}, for which the file format has no codec; it has "
             f"{', '.join(LAYER_CODECS)}."
         )
     codec = LAYER_CODECS[kind]
     config = {"n_visible": layer.n_visible, "n_hidden": layer.n_hidden, **codec.config(layer)}
-    datasets = encode_tensors(codec.tensors(layer), f"layer {k}")
+    datasets = encode_tensors(codec.tensors(layer), owner)
     return new_object(codec.kind, codec.version, config, datasets=datasets)
 
 
-def _check_layer(group: Group, path: str) -> dict[str, Any]:
+def check_layer(group: Group, path: str) -> dict[str, Any]:
+    """Raise unless the group is a legal layer; its kind, settings and number of parameters."""
     kind = require_kind(group, path, {codec.kind: codec.version for codec in LAYER_CODECS.values()})
     codec = LAYER_CODECS[kind]
     config = require_config(group, path, {**SIZES, **codec.fields})
@@ -218,7 +220,8 @@ def _check_layer(group: Group, path: str) -> dict[str, Any]:
     return {"kind": kind, **config, "n_parameters": sum(array.n_parameters for array in layout.values())}
 
 
-def _build_layer(group: Group, path: str) -> Any:
+def build_layer(group: Group, path: str) -> Any:
+    """The layer of a checked group."""
     codec = LAYER_CODECS[str(group.attributes[spec.KIND])]
     layer = codec.make(**require_config(group, path, {**SIZES, **codec.fields}))
     tensors = codec.tensors(layer)

@@ -29,8 +29,8 @@ def log_weights(
         log p(x) >= E_q[sum over layers of log p(h_k | h_k+1) + entropy of q(h_k+1 | h_k)] - E_q[F(h_L)] - log Z
 
     The entropies are exact given the layer below. The mean of `n_draws` draws estimates the bound without bias; that
-    of a net of one layer is exact. With `shared` all rows are drawn with the same random numbers: then the estimate of
-    a row does not depend on the rows beside it, but the errors of a mean over rows do not cancel.
+    of a net of one layer is exact. With `shared` all rows are drawn with the same random numbers: the estimate of a
+    row does not depend on the rows beside it then, but the errors of a mean over rows do not cancel.
     """
     require_number("the bound", "n_draws", n_draws, at_least=1, integer=True)
     n_draws = n_draws if dbn.layers else 1  # nothing is drawn

@@ -247,7 +247,7 @@ class GenerativeDBN(GenerativeEstimator, ClassifierMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = False
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = "gaussian" not in str(self.visible_units)  # whose rows are standardised
         return tags
 
     def _layer_settings(self) -> list[RBMSettings]:
