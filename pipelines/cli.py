@@ -7,6 +7,7 @@ import click
 from pipelines.commands.autoencoder import autoencoder
 from pipelines.commands.compare import compare
 from pipelines.commands.datasets import datasets
+from pipelines.commands.dbn import dbn
 from pipelines.commands.evaluate import evaluate
 from pipelines.commands.finetune import finetune
 from pipelines.commands.inspect import inspect
@@ -14,6 +15,7 @@ from pipelines.commands.options import ARGUMENTS
 from pipelines.commands.plot import plot
 from pipelines.commands.recipes import recipes
 from pipelines.commands.run import run
+from pipelines.commands.sample import sample
 from pipelines.commands.stack import stack
 from pretrain import __version__
 from pretrain.exceptions import PretrainError
@@ -59,5 +61,6 @@ def main() -> None:
     """Greedy layer-wise pretraining: stack RBMs or autoencoders, unroll, fine-tune, compare with scratch."""
 
 
-for command in (stack, finetune, autoencoder, evaluate, compare, inspect, plot, run, recipes, datasets):
+COMMANDS = (stack, finetune, autoencoder, dbn, sample, evaluate, compare, inspect, plot, run, recipes, datasets)
+for command in COMMANDS:
     main.add_command(command)

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score, root_mean_squared_error
 
-from pretrain import Stack
+from pretrain import DBN, Stack
 from pretrain.device import resolve_device
-from pretrain.exceptions import DataError
+from pretrain.exceptions import DataError, SettingsError
 from pretrain.network import Network
 from pretrain.reconstruction import reconstruction_errors
+from pretrain.stack import map_rows
 
 UNITS = {
     "classification": "% of the rows wrong",
@@ -21,19 +22,33 @@ UNITS = {
 
 def task_of_model(model: Any) -> str:
     """ "classification", "regression" or "reconstruction": what the model can be tested on."""
-    module = network_or_stack(model)
+    module = module_of(model)
+    if isinstance(module, DBN):
+        return "classification" if module.n_classes else "reconstruction"
     return module.architecture.task if isinstance(module, Network) else "reconstruction"
 
 
 def on_device(model: Any, device: str) -> Any:
     """The model, moved to the device that "auto", "cpu" or "cuda" stands for."""
-    network_or_stack(model).to(resolve_device(device))
+    module_of(model).to(resolve_device(device))
     return model
 
 
 def network_or_stack(model: Any) -> Network | Stack:
-    """The torch module inside a Stack, a Network or a fitted estimator."""
-    return getattr(model, "network_", None) or getattr(model, "stack_", None) or model
+    """The torch module inside a Stack, a Network or a fitted estimator; SettingsError where that is a DBN."""
+    module = module_of(model)
+    if isinstance(module, DBN):
+        raise SettingsError(
+            "This is for stacks and networks, and the file holds a deep belief net. `pretrain sample` and `pretrain "
+            "evaluate` take it."
+        )
+    return module
+
+
+def module_of(model: Any) -> Network | Stack | DBN:
+    """The torch module inside a Stack, a Network, a DBN or a fitted estimator."""
+    inside = (getattr(model, name, None) for name in ("network_", "stack_", "dbn_"))
+    return next((module for module in inside if module is not None), model)
 
 
 def evaluate(model: Any, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
@@ -41,7 +56,7 @@ def evaluate(model: Any, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
 
     Parameters
     ----------
-    model : Stack, Network or fitted estimator
+    model : Stack, Network, DBN or fitted estimator
     X : ndarray of shape (n_test, n_features)
         Raw rows.
     y : ndarray of shape (n_test,) or None
@@ -74,8 +89,8 @@ def evaluate(model: Any, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
 
 
 def _require_known_labels(model: Any, y: np.ndarray) -> None:
-    module = network_or_stack(model)
-    assert isinstance(module, Network)
+    module = module_of(model)
+    assert isinstance(module, Network | DBN)
     classes = module.classes
     if classes is None:
         return
@@ -92,5 +107,9 @@ def _examples(labels: np.ndarray) -> str:
 
 def _reconstruction_error(model: Any, X: np.ndarray) -> float:
     # In the scaled space, where 1.0 is the full range of a pixel: the papers' unit.
-    module = network_or_stack(model).eval()
+    module = module_of(model).eval()
+    if isinstance(module, DBN):
+        scaled = module.scaled(X)
+        rebuilt = map_rows(module, DBN.reconstruct, scaled, module.n_visible).numpy(force=True)
+        return float(np.square(scaled.astype(np.float64) - rebuilt).sum(axis=1).mean())
     return float(reconstruction_errors(module, module.scaled(X)).mean(dtype=np.float64))

@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 
 import checkpoints
-from pipelines.evaluation import network_or_stack
-from pretrain import Stack
+from pipelines.evaluation import module_of
+from pretrain import DBN, Stack
 
 
 def first_layer_weight(model: Any) -> np.ndarray:
-    """(n_hidden, n_visible): the first layer's weights of a stack, a network or a fitted estimator."""
-    module = network_or_stack(model)
+    """(n_hidden, n_visible): the first layer's weights of a stack, a network, a DBN or a fitted estimator."""
+    module = module_of(model)
+    if isinstance(module, DBN):
+        return (module.layers[0].recognition_weight if module.layers else module.memory.weight).numpy(force=True)
     first = module.layers[0].weight if isinstance(module, Stack) else module.hidden[0].linear.weight
     return first.numpy(force=True)
 

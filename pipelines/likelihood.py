@@ -1,4 +1,4 @@
-"""The likelihood of test rows under a stack that is one RBM: annealing from both sides."""
+"""The likelihood of test rows under a stack of RBMs or a deep belief net: annealing from both sides, and a bound."""
 
 import time
 from collections.abc import Mapping
@@ -7,22 +7,26 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipelines.belief_nets import belief_net
 from pipelines.preparation import PreparedData
-from pretrain import RBM, Stack
+from pretrain import DBN
 from pretrain.batches import as_dense_tensor
 from pretrain.column_groups import parse_groups
 from pretrain.columns import column_mean
+from pretrain.dbn_bound import log_weights, of_rows
 from pretrain.device import resolve_device
 from pretrain.exceptions import SettingsError
-from pretrain.likelihood import ais_log_partition, log_likelihood, reverse_ais_log_partition
+from pretrain.likelihood import ais_log_partition, reverse_ais_log_partition
 from pretrain.random_streams import BernoulliSampler, RandomStreams
+from pretrain.stack import map_rows
 from pretrain.unit_types import UNIT_TYPES
 
 REVERSE_BURN_IN = 5_000
+BOUND_ROWS = 1_000  # at a time
 
 
 def measure_likelihood(
-    stack: Any,
+    model: Any,
     prepared: PreparedData,
     record: Mapping[str, Any],
     *,
@@ -37,8 +41,8 @@ def measure_likelihood(
 
     Parameters
     ----------
-    stack : Stack
-        Of one RBM.
+    model : Stack of RBMs, or DBN
+        Of a single RBM the likelihood is measured, of deeper nets its variational lower bound.
     prepared : PreparedData
         With the model's scaling; training rows begin the chains of the reverse estimate.
     record : mapping
@@ -52,29 +56,33 @@ def measure_likelihood(
         `test_log_likelihood`, its `standard_error` (over rows and annealing runs), the `spread` over rows,
         `log_partition` and `reverse_log_partition` with their errors, `reverse_test_log_likelihood`, `binarized`,
         `between_states` (share of the values of discrete units that are none of their states: with any, the figures
-        are scores and no likelihoods), `n_test`, `seconds`.
+        are scores and no likelihoods), `bound` (whether it is a lower bound), `n_test`, `seconds`.
 
     Raises
     ------
     SettingsError
-        If the model is no stack of one RBM.
+        If the model has no likelihood that can be measured so.
     """
-    rbm = _only_rbm(stack).to(resolve_device(device))
+    net = _net(model).to(resolve_device(device))
+    rbm = net.memory
     started = time.perf_counter()
     binarize = bool(_settings(record).get("binarize", False))
     streams, place = RandomStreams(seed), rbm.weight.device
     test = _rows(prepared.scaling.apply(prepared.raw_test_rows()), binarize, streams, "test", place)
     train = prepared.train_rows()
-    mean = torch.from_numpy(column_mean(train)).to(rbm.weight)
+    seen = map_rows(net, DBN.memory_rows, train, rbm.n_visible) if net.layers or net.n_classes else train
+    mean = torch.from_numpy(column_mean(seen)).to(rbm.weight)
     chosen = np.random.default_rng(streams.integer_seed("likelihood", layer=0)).choice(
         len(train), size=min(n_runs, len(train)), replace=False
     )
-    starts = _rows(train[chosen], binarize, streams, "start", place)
+    starts = net.memory_rows(_rows(train[chosen], binarize, streams, "start", place)).detach()
     generator = streams.generator("likelihood", layer=1, device=place)
     annealing: dict[str, Any] = {"base_mean": mean, "n_temperatures": n_temperatures, "generator": generator}
     forward = ais_log_partition(rbm, n_runs=n_runs, **annealing)
     reverse = reverse_ais_log_partition(rbm, starts, n_burn_in=REVERSE_BURN_IN, **annealing)
-    found = log_likelihood(rbm, test, forward)
+    drawn = streams.generator("likelihood", layer=4, device=place)
+    parts = [log_weights(net, rows, generator=drawn) for rows in test.split(BOUND_ROWS)]
+    found, backwards = (of_rows(torch.cat(parts), log_partition) for log_partition in (forward, reverse))
     return {
         "test_log_likelihood": found.mean,
         "standard_error": found.standard_error,
@@ -83,9 +91,10 @@ def measure_likelihood(
         "log_partition_error": forward.standard_error,
         "reverse_log_partition": reverse.value,
         "reverse_log_partition_error": reverse.standard_error,
-        "reverse_test_log_likelihood": log_likelihood(rbm, test, reverse).mean,
+        "reverse_test_log_likelihood": backwards.mean,
+        "bound": len(net.layers) > 0,
         "binarized": binarize,
-        "between_states": _between_states(rbm, test),
+        "between_states": _between_states(net, test),
         "n_runs": n_runs,
         "n_temperatures": n_temperatures,
         "n_burn_in": REVERSE_BURN_IN,
@@ -94,22 +103,18 @@ def measure_likelihood(
     }
 
 
-def _between_states(rbm: RBM, rows: torch.Tensor) -> float:
-    groups = parse_groups("visible_units", rbm.visible_units.name, rbm.n_visible, UNIT_TYPES)
+def _between_states(net: DBN, rows: torch.Tensor) -> float:
+    groups = parse_groups("visible_units", net.data_units, net.n_visible, UNIT_TYPES)
     between = [rows[:, g.columns] != rows[:, g.columns].round() for g in groups if UNIT_TYPES[g.name].discrete]
     return float(torch.cat(between, dim=1).double().mean()) if between else 0.0
 
 
-def _only_rbm(stack: Any) -> RBM:
-    layers = list(stack.layers) if isinstance(stack, Stack) else []
-    if len(layers) != 1 or not isinstance(layers[0], RBM):
-        raise SettingsError(
-            "--likelihood is for a stack of one RBM, whose partition function can be estimated; this file holds "
-            f"{'a stack of ' + str(len(layers)) + ' layers' if layers else 'no stack'}."
-        )
-    if layers[0].visible_units.name == "replicated_softmax":
+def _net(model: Any) -> DBN:
+    """The model as a deep belief net: a single RBM is one without directed layers."""
+    net = belief_net(model)
+    if net.data_units == "replicated_softmax":
         raise SettingsError("--likelihood is not for replicated softmax units: every length of a row has its own Z.")
-    return layers[0]
+    return net
 
 
 def _settings(record: Mapping[str, Any]) -> Mapping[str, Any]:

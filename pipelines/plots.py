@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipelines.figure_style import STYLE, WIDTH, add_legend, arm_styles, new_panels, scale_axis
+from pipelines.images import mosaic
 from pretrain.exceptions import DataError
 
 # What would differ between two renderings of one figure is left out; an SVG without any metadata names no address.
@@ -159,13 +160,7 @@ def _mosaic_figure(shades: np.ndarray) -> Figure:
     """Filters (n, h, w) or (n, h, w, channels) in [0, 1] side by side, as many columns as rows."""
     n, height, width = shades.shape[:3]
     channels = 3 if shades.ndim == 4 and shades.shape[3] == 3 else 1
-    n_columns = math.ceil(math.sqrt(n))
-    n_rows = math.ceil(n / n_columns)
-    gap = max(1, max(height, width) // 14)
-    page = np.ones((n_rows * (height + gap) - gap, n_columns * (width + gap) - gap, channels))
-    for place, filter_shades in enumerate(shades.reshape(n, height, width, channels)):
-        top, left = place // n_columns * (height + gap), place % n_columns * (width + gap)
-        page[top : top + height, left : left + width] = filter_shades
+    page = mosaic(shades.reshape(n, height, width, channels), math.ceil(math.sqrt(n)))
     figure, [axes] = new_panels(1, height=0.3 + min(2 * WIDTH, WIDTH * page.shape[0] / page.shape[1]))
     axes.imshow(page if channels == 3 else page[:, :, 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()

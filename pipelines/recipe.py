@@ -16,12 +16,13 @@ from typing import Any
 
 from pretrain.exceptions import DataError, SettingsError
 
-COMMANDS = ("stack", "finetune", "autoencoder", "evaluate", "compare")
+COMMANDS = ("stack", "finetune", "autoencoder", "dbn", "evaluate", "compare")
 KEYS = ("title", "description", "data", "minutes", "paper", "steps")
 # What a step writes inside the run folder, and what reads the last that was written: a stack, for fine-tuning.
-OUTPUTS = {"stack": "stack.h5", "finetune": "net.h5", "autoencoder": "autoencoder.h5"}
+OUTPUTS = {"stack": "stack.h5", "finetune": "net.h5", "autoencoder": "autoencoder.h5", "dbn": "dbn.h5"}
 READS = ("finetune", "evaluate")
-FLAGS = ("likelihood", "monitor", "baselines")  # options without a value: true gives them, false leaves them out
+# Options without a value: true gives them, false leaves them out.
+FLAGS = ("likelihood", "monitor", "baselines", "without_labels")
 # Measures that a paper's number can be of, as the commands print them.
 MEASURES = ("test_error", "test_log_likelihood")
 

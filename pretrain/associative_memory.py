@@ -76,7 +76,7 @@ class MemoryRule(ContrastiveDivergence):
     @property
     def chains(self) -> torch.Tensor:
         """(n_chains, n_codes): the codes that the chains of the last update ended in."""
-        return self._v[self._rows :, : self._n_codes]
+        return self._buffers.v[self._rows :, : self._n_codes]
 
     def _join(self, batch: Batch) -> torch.Tensor:
         if len(self._joined) != len(batch.X):
@@ -97,7 +97,7 @@ class MemoryRule(ContrastiveDivergence):
 
     def _write_gradients(self, rows: int, weight: torch.Tensor | None) -> None:
         if self._unknown is not None:  # states of 0 on both sides: no gradient
-            known = ~self._unknown[:, None]
-            for part in (self._v[:rows], self._v[rows:], self._difference):
+            known, v = ~self._unknown[:, None], self._buffers.v
+            for part in (v[:rows], v[rows:], self._buffers.difference):
                 part[:, self._n_codes :].mul_(known)
         super()._write_gradients(rows, weight)

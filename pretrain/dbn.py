@@ -129,7 +129,8 @@ class DBN(nn.Module):
         self._require_fit()
 
     def _require_fit(self) -> None:
-        require_data_units(self.memory.visible_units.name)
+        if self.layers or self.n_classes:  # an RBM alone is what it is
+            require_data_units(self.memory.visible_units.name)
         sizes = [layer.n_hidden for layer in self.layers]
         seen = [layer.n_visible for layer in self.layers[1:]] + [self.n_codes]
         units = [layer.visible_units.name for layer in self.layers[1:]]
@@ -180,6 +181,13 @@ class DBN(nn.Module):
     def n_visible(self) -> int:
         """Features of the data."""
         return self.layers[0].n_visible if self.layers else self.n_codes
+
+    @property
+    def data_units(self) -> str:
+        """Name of the visible units on the data."""
+        if self.layers:
+            return self.layers[0].visible_units.name
+        return self.memory.visible_units.name.removesuffix(f"+softmax:{self.n_classes}")
 
     @property
     def hidden_layer_sizes(self) -> tuple[int, ...]:

@@ -6,7 +6,6 @@ References
 """
 
 import math
-from typing import Any
 
 import torch
 from torch.nn import functional
@@ -59,11 +58,8 @@ def _log_memory(dbn: DBN, codes: torch.Tensor) -> torch.Tensor:
     return torch.logsumexp(torch.stack(scores, dim=1), dim=1)
 
 
-def likelihood_bound(
-    dbn: DBN, rows: Any, log_partition: LogPartition, *, generator: torch.Generator, n_draws: int = N_DRAWS
-) -> LogLikelihood:
-    """Mean over scaled rows of the lower bound on log p(x), in nats a row; its error is over rows and in log Z."""
-    values = log_weights(dbn, rows, generator=generator, n_draws=n_draws) - log_partition.value
-    spread = float(values.std()) if len(values) > 1 else 0.0
-    error = math.sqrt(spread**2 / len(values) + log_partition.standard_error**2)
-    return LogLikelihood(float(values.mean()), error, spread)
+def of_rows(weights: torch.Tensor, log_partition: LogPartition) -> LogLikelihood:
+    """Mean of `log_weights`, (n,), less log Z, in nats a row; its error is that over rows and that of log Z."""
+    spread = float(weights.std()) if len(weights) > 1 else 0.0
+    error = math.sqrt(spread**2 / len(weights) + log_partition.standard_error**2)
+    return LogLikelihood(float(weights.mean()) - log_partition.value, error, spread)

@@ -183,7 +183,7 @@ class GreedyPretraining:
         rows, y, weight, strata = self._inputs, None, self.sample_weight, self.strata
         if isinstance(settings, SupervisedSettings):
             rows, y, weight = self._labelled_rows()
-            strata = None if strata is None else y
+            strata = None  # of all rows
         self.run = layer_run(
             layer,
             rows,

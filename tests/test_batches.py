@@ -248,3 +248,21 @@ def test_every_source_trains_the_same_stack(name, weighted, cls, tmp_path):
             torch.testing.assert_close(second[1].state_dict()[name], value, rtol=1e-5, atol=1e-6)
     else:
         assert same(first[1], second[1])
+
+
+def test_every_batch_holds_each_stratum_in_its_share():
+    strata = torch.tensor([7] * 40 + [-1] * 20 + [3] * 40)[torch.randperm(100, generator=torch.Generator())]
+    rows = torch.arange(100.0)[:, None]
+    source = BatchSource(
+        rows, strata=strata, batch_size=20, generator=torch.Generator().manual_seed(3), device=torch.device("cpu")
+    )
+    orders = []
+    for _ in range(2):
+        source.shuffle()
+        batches = [source.batch(k).X[:, 0].long().clone() for k in range(5)]
+        for batch in batches:
+            counts = [int((strata[batch] == value).sum()) for value in (7, -1, 3)]
+            assert max(abs(found - share) for found, share in zip(counts, (8, 4, 8), strict=True)) <= 1
+        orders.append(torch.cat(batches))
+        assert sorted(orders[-1].tolist()) == list(range(100))
+    assert not torch.equal(*orders)

@@ -10,7 +10,7 @@ from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import CommaList, report_result, run_options
 from pipelines.data import Dataset, load_dataset
 from pipelines.evaluation import evaluate as evaluate_model
-from pipelines.evaluation import network_or_stack, on_device, task_of_model
+from pipelines.evaluation import module_of, network_or_stack, on_device, task_of_model
 from pipelines.likelihood import measure_likelihood
 from pipelines.pca import linear_code_errors
 from pipelines.preparation import PreparedData, require_features, same_data, split_as_before
@@ -30,7 +30,7 @@ from pretrain.exceptions import DataError, SettingsError
     type=CommaList(click.IntRange(min=1)),
     help="Units of those linear codes.  [default: as many as the code has]",
 )
-@click.option("--likelihood", is_flag=True, help="Of a stack of one RBM: the log-likelihood, by AIS.")
+@click.option("--likelihood", is_flag=True, help="Of RBMs and DBNs: the log-likelihood, by AIS.")
 @click.option("--ais-runs", type=click.IntRange(min=2), default=100, show_default=True, help="Annealing runs.")
 @click.option(
     "--ais-temperatures", type=click.IntRange(min=3), default=14_500, show_default=True, help="Steps of a run."
@@ -61,7 +61,7 @@ def evaluate(
             "leaves none. Give --rows test, or leave it out."
         )
     model = checkpoints.load(model_file)
-    module, task = network_or_stack(model), task_of_model(model)
+    module, task = module_of(model), task_of_model(model)
     if baselines and task != "reconstruction":
         raise SettingsError("--baselines is for models that reconstruct their input: a stack or an autoencoder.")
     record = checkpoints.describe(model_file).get("provenance") or {}
@@ -78,7 +78,7 @@ def evaluate(
     lines = [f"{line}, {result['seconds']:.2f} s"]
     if baselines:
         train, test = prepared.train_rows(), module.scaling.apply(X)
-        for units in baseline_units or (module.n_hidden,):
+        for units in baseline_units or (network_or_stack(model).n_hidden,):
             errors = linear_code_errors(train, test, units, seed=seed)
             result |= {f"{name}_{units}_test_error": error for name, error in errors.items()}
             lines += [f"{name} of {units} units {error:.4g}" for name, error in errors.items()]
@@ -91,6 +91,7 @@ def evaluate(
 
 def _likelihood_lines(result: dict[str, Any]) -> list[str]:
     drawn = "drawn as 0/1 states" if result["binarized"] else "as they are"
+    least = "at least " if result["bound"] else ""
     between = result["between_states"]
     warning = (
         f"scores, no likelihoods: {100 * between:.2g} % of the values lie between the states of the visible units "
@@ -98,7 +99,7 @@ def _likelihood_lines(result: dict[str, Any]) -> list[str]:
     )
     return [
         *([warning] if between else []),
-        f"test log-likelihood {result['test_log_likelihood']:.2f} ± {result['standard_error']:.2f} nats a row "
+        f"test log-likelihood {least}{result['test_log_likelihood']:.2f} ± {result['standard_error']:.2f} nats a row "
         f"(rows {drawn}, spread {result['spread']:.1f})",
         f"log Z {result['log_partition']:.2f} ± {result['log_partition_error']:.2f} by {result['n_runs']} runs of "
         f"{result['n_temperatures']} temperatures; backwards {result['reverse_log_partition']:.2f} ± "

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from pipelines.commands.autoencoder import autoencoder
 from pipelines.commands.compare import compare
+from pipelines.commands.dbn import dbn
 from pipelines.commands.evaluate import evaluate
 from pipelines.commands.finetune import finetune
 from pipelines.commands.options import ARGUMENTS, QUIET, RESULT, run_options
@@ -19,7 +20,14 @@ from pipelines.commands.stack import stack
 from pipelines.recipe import Recipe, read_recipe
 from pretrain.exceptions import SettingsError
 
-STEPS = {"stack": stack, "finetune": finetune, "autoencoder": autoencoder, "evaluate": evaluate, "compare": compare}
+STEPS = {
+    "stack": stack,
+    "finetune": finetune,
+    "autoencoder": autoencoder,
+    "dbn": dbn,
+    "evaluate": evaluate,
+    "compare": compare,
+}
 
 
 @click.command(epilog="Example: pretrain run demo --output runs/demo")

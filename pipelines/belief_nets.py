@@ -1,0 +1,105 @@
+"""The `dbn` run: data in, a generative deep belief net out; and such a net in whatever a file holds."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import checkpoints
+from pipelines.preparation import PreparedData
+from pipelines.pretraining import last_losses
+from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
+from pipelines.provenance import origin
+from pretrain import DBN, DBNTraining, Stack
+from pretrain.device import resolve_device
+from pretrain.exceptions import SettingsError
+from pretrain.settings import RBMSettings, to_dict
+from pretrain.up_down_settings import UpDownSettings
+
+
+def run_dbn(
+    prepared: PreparedData,
+    layers: Sequence[int],
+    settings: Sequence[RBMSettings],
+    up_down: UpDownSettings,
+    *,
+    with_labels: bool,
+    output: str,
+    overwrite: bool,
+    seed: int,
+    device: str,
+    command: str,
+) -> dict[str, Any]:
+    """Train greedily, then by up-down, save, and return what the command reports.
+
+    Parameters
+    ----------
+    with_labels : bool
+        Whether the memory learns the labels of the data, which must be classes then.
+    """
+    started = time.perf_counter()
+    y = classes = validation = None
+    if with_labels:
+        if prepared.task != "classification":
+            raise SettingsError("The labels are numbers to predict and no classes; give --without-labels.")
+        classes, y = np.unique(prepared.train_labels(), return_inverse=True)
+        held_out = prepared.labels()[prepared.split.validation]
+        if len(held_out):
+            validation = prepared.validation_rows(), np.searchsorted(classes, held_out)
+    run = DBNTraining(
+        prepared.train_rows(),
+        y,
+        layers,
+        settings,
+        up_down,
+        seed=seed,
+        classes=classes,
+        validation=validation,
+        device=device,
+        scaling=prepared.scaling,
+        progress_seconds=PROGRESS_SECONDS,
+    )
+    with TrainingProgress() as progress:
+        history = list(progress.follow(run))
+    seconds = time.perf_counter() - started
+    provenance = {
+        **origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)),
+        "data": prepared.describe(),
+        "split": prepared.split.to_dict(),
+        "settings": {
+            "hidden_layer_sizes": list(layers),
+            "layers": [to_dict(one) for one in settings],
+            "up_down": to_dict(up_down),
+        },
+    }
+    checkpoints.save(run.dbn.cpu(), output, overwrite=overwrite, history=history, provenance=provenance)
+    last = history[-1] if history else {}
+    return {
+        "output": output,
+        "layers": [run.dbn.n_visible, *run.dbn.hidden_layer_sizes],
+        "n_classes": run.dbn.n_classes,
+        "n_train": len(prepared.split.train),
+        "losses": last_losses([record for record in history if record["stage"] == "pretrain"]),
+        **{name: last[name] for name in ("validation_error",) if name in last},
+        "seconds": seconds,
+    }
+
+
+def belief_net(model: Any) -> DBN:
+    """The deep belief net that a DBN, an estimator around one or a stack of RBMs is.
+
+    Raises
+    ------
+    SettingsError
+        For any other model.
+    """
+    model = getattr(model, "dbn_", None) or getattr(model, "stack_", None) or model
+    if isinstance(model, DBN):
+        return model
+    if isinstance(model, Stack):
+        return DBN.from_stack(model)
+    raise SettingsError(
+        f"Only a deep belief net or a stack of RBMs is a generative model; this file holds a {type(model).__name__}. "
+        "Make one with `pretrain dbn`."
+    )

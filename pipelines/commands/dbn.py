@@ -1,0 +1,117 @@
+"""`pretrain dbn`: a generative deep belief net in one command."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.belief_nets import run_dbn
+from pipelines.commands.options import (
+    LAYER_OPTIONS,
+    TRAINING_OPTIONS,
+    UNSTOPPED_OPTIONS,
+    CommaList,
+    command_line,
+    data_options,
+    layer_settings,
+    output_option,
+    report_result,
+    require_free_output,
+    run_options,
+    settings_options,
+    training_settings,
+)
+from pipelines.preparation import prepare
+from pretrain.settings import RBMSettings
+from pretrain.up_down_settings import UP_DOWN_TRAINING, UpDownSettings
+
+PREFIX = "up_down_"
+ON_DATA = ("visible_units", "binarize")  # one value: of the first layer alone
+MEMORY_OPTIONS = {
+    name: row
+    for name, row in LAYER_OPTIONS.items()
+    if name in {field.name for field in dataclasses.fields(RBMSettings)} - {*ON_DATA, "hidden_units"}
+}
+UP_DOWN_OPTIONS = {f"{PREFIX}{name}": (kind, f"up-down: {text}") for name, (kind, text) in TRAINING_OPTIONS.items()}
+
+
+@click.command(epilog="Example: pretrain dbn digits --layers 200,200,500 --up-down-epochs 30 -o dbn.h5")
+@click.argument("data")
+@click.option("--layers", type=CommaList(click.INT), required=True, help="Hidden units of each layer, bottom first.")
+@click.option("--without-labels", is_flag=True, help="Model the rows alone, though the data have labels.")
+@output_option("the deep belief net (HDF5)")
+@settings_options(UNSTOPPED_OPTIONS, per_layer=True)
+@settings_options(MEMORY_OPTIONS, per_layer=True)
+@click.option("--visible-units", default="bernoulli", show_default=True, help="Units on the data.")
+@click.option("--binarize", type=click.BOOL, default=False, help="Draw 0/1 states from the data, anew every time.")
+@settings_options(UP_DOWN_OPTIONS)
+@click.option(
+    "--up-down-gibbs-steps",
+    type=CommaList(click.INT),
+    default="3,6,10",
+    show_default=True,
+    help="up-down: Gibbs steps of the memory, each for an equal part of the epochs.",
+)
+@click.option(
+    "--validation-fraction",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Share of rows that are not trained on: the error of every epoch of up-down.",
+)
+@data_options
+@run_options
+def dbn(
+    data: str,
+    layers: tuple[int, ...],
+    without_labels: bool,
+    output: Path,
+    overwrite: bool,
+    visible_units: str,
+    binarize: bool,
+    up_down_gibbs_steps: tuple[int, ...],
+    validation_fraction: float,
+    target: str | None,
+    scaling: str,
+    test_fraction: float,
+    split_seed: int,
+    seed: int,
+    device: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Train a deep belief net on DATA: RBMs layer by layer, the last with the labels, then all by up-down.
+
+    Options of greedy training take one value for all layers, or one for each; those of up-down begin with --up-down-.
+    `pretrain sample` draws from the net, `pretrain evaluate` tests it.
+    """
+    up_down = {name.removeprefix(PREFIX): given.pop(name) for name in UP_DOWN_OPTIONS}
+    training = training_settings(UP_DOWN_TRAINING, up_down)
+    settings: Any = layer_settings("rbm", len(layers), given)
+    settings[0] = dataclasses.replace(settings[0], visible_units=visible_units, binarize=binarize)
+    require_free_output(output, overwrite)
+    prepared = prepare(
+        data,
+        target=target,
+        scaling=scaling,
+        seed=split_seed,
+        test_fraction=test_fraction,
+        validation_fraction=validation_fraction,
+        unit_interval=visible_units == "bernoulli",
+    )
+    result = run_dbn(
+        prepared,
+        layers,
+        settings,
+        UpDownSettings(up_down_gibbs_steps, binarize, training),
+        with_labels=prepared.dataset.y is not None and not without_labels,
+        output=str(output),
+        overwrite=overwrite,
+        seed=seed,
+        device=device,
+        command=command_line(),
+    )
+    sizes = "-".join(map(str, result["layers"]))
+    labels = f"with {result['n_classes']} classes" if result["n_classes"] else "without labels"
+    report_result(result, [f"{output}: {sizes} deep belief net {labels}, {result['seconds']:.1f} s"], as_json)
