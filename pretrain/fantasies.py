@@ -54,7 +54,10 @@ class Fantasies:
         self.dbn, self.memory = dbn, dbn.memory
         self._conditionals = Conditionals(self.memory, generator=generator, dtype=torch.float32, exact=True)
         self._conditionals.load()
-        self._samplers = [BernoulliSampler(generator, exact=True) for _ in dbn.layers]
+        # Draws of its own for the passes down: who watches a chain does not change it.
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        down = torch.Generator(generator.device).manual_seed(seed)
+        self._samplers = [BernoulliSampler(down, exact=True) for _ in dbn.layers]
         self._clamped = None if labels is None else torch.nn.functional.one_hot(labels, dbn.n_classes).float()
         empty = self._conditionals.empty
         self._h, self._h_mean = empty(n_chains, self.memory.n_hidden).zero_(), empty(n_chains, self.memory.n_hidden)

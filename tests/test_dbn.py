@@ -153,7 +153,7 @@ def test_chains_can_be_watched(seed):
     def new():
         return Fantasies(dbn, 7, labels=torch.arange(7) % 3, generator=torch.Generator().manual_seed(seed))
 
-    watched, advanced = new(), new()
+    watched, advanced, unseen = new(), new(), new()
     frames = watched.watch(every=3)
     shown = [next(frames) for _ in range(3)]
     again = [advanced.data()]
@@ -162,6 +162,8 @@ def test_chains_can_be_watched(seed):
         again.append(advanced.data())
     assert all(torch.equal(one, other) for one, other in zip(shown, again, strict=True))
     assert not torch.equal(shown[1], shown[2])
+    unseen.advance(6)
+    assert torch.equal(unseen.v, watched.v)
     assert (watched.v[:, 3:].argmax(dim=1) == torch.arange(7) % 3).all()
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 import checkpoints
 from pipelines.cli import main
 from pipelines.images import as_images, mosaic
+from pipelines.preparation import prepare_as_before
 from pretrain import DBN
 from pretrain.exceptions import CheckpointError
 from pretrain.scaling import Scaling
@@ -65,7 +66,10 @@ def test_evaluate_prints_the_error_and_the_bound(cli):
         True,
         False,
     )
-    assert 0 < result["test_error"] < 90
+    net, record = checkpoints.load("dbn.h5"), checkpoints.describe("dbn.h5")["provenance"]
+    prepared = prepare_as_before("digits", record, net.scaling)
+    wrong = net.predict(prepared.raw_test_rows()) != prepared.test_labels()
+    assert result["test_error"] == pytest.approx(100 * wrong.mean())
     assert -64 < result["test_log_likelihood"] < -10
     plain = json.loads(cli("evaluate", "plain.h5", "digits", *options).stdout)
     assert (plain["task"], plain["binarized"]) == ("reconstruction", True)
@@ -90,11 +94,11 @@ def test_a_film_shows_the_chains_in_motion(cli):
     arguments = ("sample", "dbn.h5", "--label", "3", "-n", "4", "--gif", "--frames", "5", "--every", "2")
     result = cli(*arguments, "-o", "chain.gif", "--json")
     assert json.loads(result.stdout)["n_frames"] == 5
-    film = Image.open("chain.gif")
-    assert film.n_frames == 5
-    first = np.asarray(film.convert("L"))
-    film.seek(4)
-    assert (np.asarray(film.convert("L")) != first).any()
+    with Image.open("chain.gif") as film:
+        assert film.n_frames == 5
+        first = np.asarray(film.convert("L"))
+        film.seek(4)
+        assert (np.asarray(film.convert("L")) != first).any()
 
 
 def test_a_stack_of_rbms_generates_too(cli):
