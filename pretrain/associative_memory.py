@@ -6,6 +6,7 @@ References
        Computation 18, 1527-1554.
 """
 
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -72,6 +73,10 @@ class MemoryRule(ContrastiveDivergence):
         if self.n_classes == 0:
             return super().fill_gradients(batch)
         return super().fill_gradients(Batch(self._join(batch), None, batch.weight))
+
+    def step_key(self) -> Hashable | None:
+        """None for a memory with labels, whose buffer of codes and labels a recorded step would not find again."""
+        return None if self.n_classes else super().step_key()
 
     @property
     def chains(self) -> torch.Tensor:

@@ -17,7 +17,7 @@ FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_", 
 
 
 class ModelEstimator(BaseEstimator):
-    """An estimator around one fitted model, a Stack or a Network.
+    """An estimator around one fitted model, a Stack, a Network or a DBN.
 
     Attributes
     ----------

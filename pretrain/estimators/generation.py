@@ -32,7 +32,7 @@ class GenerativeEstimator:
     dbn_: DBN
     seed_: int
     mean_: np.ndarray
-    _log_partition: LogPartition | None
+    _log_partition: LogPartition | None = None
 
     def score_samples(self, X: Any, *, n_draws: int = N_DRAWS) -> np.ndarray:
         """Variational lower bound on log p(x) of rows, labels summed over: -> (n_samples,), in nats.

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
@@ -13,18 +13,19 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from pretrain._validation import require_sequence
 from pretrain.dbn import DBN
 from pretrain.dbn_training import DBNTraining
+from pretrain.estimators.base import ModelEstimator
 from pretrain.estimators.generation import GenerativeEstimator
 from pretrain.estimators.inputs import (
     check_rows,
     choose_scaling,
     initial_momentum,
+    labelled_rows,
     like_input,
     require_verbose,
     seed_from,
     training_settings,
 )
 from pretrain.estimators.pretrained import RBM_PARAMETERS
-from pretrain.estimators.supervised import SIGNED_CLASSES, UNLABELLED
 from pretrain.exceptions import DataError
 from pretrain.settings import RBMSettings
 from pretrain.stack import map_rows
@@ -42,10 +43,9 @@ UP_DOWN_PARAMETERS = {
     "weight_decay": "up_down_weight_decay",
     "precision": "precision",
 }
-FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_", "mean_")
 
 
-class GenerativeDBN(GenerativeEstimator, ClassifierMixin, BaseEstimator):
+class GenerativeDBN(GenerativeEstimator, ClassifierMixin, ModelEstimator):
     """A deep belief net with labels as a generative model [1]_.
 
     RBMs are stacked greedily, the last with softmax label units beside the codes that it sees; then all layers are
@@ -108,6 +108,8 @@ class GenerativeDBN(GenerativeEstimator, ClassifierMixin, BaseEstimator):
     .. [1] Hinton, G. E., Osindero, S. & Teh, Y.-W. (2006). A fast learning algorithm for deep belief nets. Neural
            Computation 18, 1527-1554.
     """
+
+    model_name = "dbn_"
 
     def __init__(
         self,
@@ -225,25 +227,6 @@ class GenerativeDBN(GenerativeEstimator, ClassifierMixin, BaseEstimator):
             return float(np.average(self.score_samples(X), weights=sample_weight))
         return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
 
-    def fitted_state(self) -> dict[str, Any]:
-        """What a file must hold besides the parameters: the model, fitted attributes, the records."""
-        check_is_fitted(self)
-        attributes = {name: getattr(self, name) for name in FITTED_ATTRIBUTES if hasattr(self, name)}
-        return {"model": self.dbn_, "attributes": attributes, "history": list(self.report_)}
-
-    @classmethod
-    def from_fitted_state(cls, params: dict[str, Any], state: dict[str, Any]) -> Self:
-        """The fitted estimator that `get_params` and `fitted_state` describe."""
-        estimator = cls(**params)
-        estimator.dbn_, estimator.report_ = state["model"], list(state["history"])
-        for name, value in state["attributes"].items():
-            setattr(estimator, name, value)
-        estimator._log_partition = None
-        return estimator
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "dbn_")
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = False
@@ -262,22 +245,13 @@ class GenerativeDBN(GenerativeEstimator, ClassifierMixin, BaseEstimator):
         training = training_settings(self, UP_DOWN_PARAMETERS, UP_DOWN_TRAINING)
         return UpDownSettings(self.up_down_gibbs_steps, self.binarize, training)
 
-    def _note(self, record: Record) -> None:
-        self.report_.append(record)
-        if self.verbose:
-            where = "" if record["layer"] is None else f" layer {record['layer']}"
-            line = f"{record['stage']}{where} epoch {record['epoch']}/{record['n_epochs']}"
-            print(f"[{type(self).__name__}] {line}: loss {record['loss']:.4g}, {record['seconds']:.2f} s")  # noqa: T201 - asked for by verbose=True
-
 
 def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Class indices, -1 for rows without a label, and the classes."""
-    labelled = np.ones(len(y), dtype=bool)
-    if y.dtype.kind == "i" and not np.array_equal(np.unique(y), SIGNED_CLASSES):
-        labelled = y != UNLABELLED
+    labelled = labelled_rows(y)
     if not labelled.any():
         raise DataError("Every row is unlabelled (y == -1). Leave y out for a net without labels.")
     classes, found = np.unique(y[labelled], return_inverse=True)
-    indices = np.full(len(y), UNLABELLED, dtype=np.int64)
+    indices = np.full(len(y), -1, dtype=np.int64)
     indices[labelled] = found
     return indices, classes
