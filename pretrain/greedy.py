@@ -8,7 +8,6 @@ References
        networks. NIPS 19.
 """
 
-import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,19 +16,19 @@ import torch
 from scipy import sparse
 
 from pretrain._validation import one_per_layer, require_number, require_sequence
-from pretrain.batches import BatchSource, as_dense_tensor, mean_one_weight
-from pretrain.budget import PRETRAINING_EPOCHS, resolve_budget
+from pretrain.batches import as_dense_tensor, mean_one_weight
 from pretrain.columns import column_mean, column_range, require_rows, row_chunks
-from pretrain.device import resolve_device, resolve_precision
+from pretrain.device import resolve_device
 from pretrain.exceptions import DataError, DataRangeWarning, SettingsError
+from pretrain.layer_run import layer_run
 from pretrain.missing_values import impute
 from pretrain.monitoring import MONITORED_ROWS, LayerMonitor
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
 from pretrain.settings import LayerSettings, RBMSettings, SupervisedSettings
 from pretrain.stack import LAYER_KINDS, Stack, encode_rows
-from pretrain.supervised_pretraining import labelled_targets, supervised_learner
-from pretrain.training import Record, TrainingRun, Validation
+from pretrain.supervised_pretraining import labelled_targets
+from pretrain.training import Record, TrainingRun
 from pretrain.unit_types import make_units
 
 MOST_UNITS = 10**7  # of a layer: more are a mistyped number
@@ -244,59 +243,3 @@ class GreedyPretraining:
                 "off, or give validation_rows that are complete."
             )
         return rows[complete].to(self.device)
-
-
-def layer_run(
-    layer: Any,
-    X: Any,
-    settings: LayerSettings,
-    *,
-    streams: RandomStreams,
-    layer_index: int,
-    y: torch.Tensor | None = None,
-    sample_weight: Any = None,
-    strata: torch.Tensor | None = None,
-    validation: Validation | None = None,
-    progress_seconds: float | None = None,
-) -> TrainingRun:
-    """The training run of one layer on rows as it sees them, with what is "auto" in its settings resolved.
-
-    Parameters
-    ----------
-    layer : Layer
-        On the device to compute on.
-    X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_visible)
-    settings : RBMSettings, AutoencoderSettings or SupervisedSettings
-    streams : RandomStreams
-        Those of `layer_index` are used.
-    layer_index : int
-    y : Tensor or None
-        Of a supervised layer: see `supervised_learner`.
-    sample_weight, strata, validation, progress_seconds
-        See `BatchSource` and `TrainingRun`.
-    """
-    device = layer.weight.device
-    training = resolve_budget(settings.training, X.shape[0], fewest_epochs=PRETRAINING_EPOCHS)
-    if training.learning_rate == "auto":
-        training = dataclasses.replace(training, learning_rate=layer.default_learning_rate(settings))
-    dtype = resolve_precision(training.precision, device, layer.weight.numel())
-    batches = BatchSource(
-        X,
-        y,
-        sample_weight=sample_weight,
-        strata=strata,
-        batch_size=int(training.batch_size),
-        generator=streams.generator("batches", layer=layer_index),
-        device=device,
-    )
-    return TrainingRun(
-        layer.learning_rule(settings, streams=streams, layer=layer_index, dtype=dtype)
-        if y is None
-        else supervised_learner(layer, y, streams=streams, layer_index=layer_index, dtype=dtype),
-        batches,
-        training,
-        stage="pretrain",
-        layer=layer_index,
-        validation=validation,
-        progress_seconds=progress_seconds,
-    )

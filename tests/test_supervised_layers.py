@@ -18,7 +18,7 @@ from pretrain import DeepAutoencoder, StackTransformer
 from pretrain.batches import Batch
 from pretrain.exceptions import CheckpointError, DataError, SettingsError
 from pretrain.finetuning import Finetuning
-from pretrain.greedy import layer_run
+from pretrain.layer_run import layer_run
 from pretrain.random_streams import RandomStreams
 from pretrain.settings import FinetuneSettings, SupervisedSettings, TrainingSettings
 from pretrain.supervised_layer import SupervisedLayer

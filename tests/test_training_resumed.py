@@ -9,7 +9,7 @@ from linear_problem import N_ROWS, same, weights_of, without_times
 
 from pretrain.autoencoder import Autoencoder
 from pretrain.batches import BatchSource
-from pretrain.greedy import layer_run
+from pretrain.layer_run import layer_run
 from pretrain.random_streams import RandomStreams
 from pretrain.rbm import RBM
 from pretrain.settings import AutoencoderSettings, RBMSettings, SupervisedSettings, TrainingSettings

@@ -17,7 +17,7 @@ from pretrain.estimators.density import DensityEstimator
 from pretrain.estimators.inputs import check_rows, choose_scaling, initial_momentum, seed_from, training_settings
 from pretrain.estimators.transformers import LAYER_PARAMETERS, StackEstimator
 from pretrain.exceptions import DataError
-from pretrain.greedy import layer_run
+from pretrain.layer_run import layer_run
 from pretrain.missing_values import fill_with_means
 from pretrain.random_streams import RandomStreams
 from pretrain.rbm import RBM
