@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from checkpoints import format as spec
+from checkpoints.child_process import verify_in_child
 from checkpoints.codecs import (
     build_provenance,
     build_root,
@@ -114,8 +115,15 @@ def describe(path: PathLike) -> dict[str, Any]:
         }
 
 
-def verify(path: PathLike) -> dict[str, Any]:
+def verify(path: PathLike, *, isolated: bool = False) -> dict[str, Any]:
     """Check everything that `load` checks, building nothing.
+
+    Parameters
+    ----------
+    path : str or path
+    isolated : bool
+        Read the file in a process of its own, which takes a few seconds to start: for files of unknown origin, which
+        might crash the HDF5 library or keep it busy for ever.
 
     Returns
     -------
@@ -127,6 +135,8 @@ def verify(path: PathLike) -> dict[str, Any]:
     CheckpointError
         As `load`, naming the first place that is wrong.
     """
+    if isolated:
+        return verify_in_child(Path(path))
     with _naming(f"{Path(path)} is not intact"):
         root, summary = _read_checked(path)
         nodes = [node for _, node in root.walk()]

@@ -21,7 +21,7 @@ from checkpoints.history import build_history, check_history, encode_history
 from checkpoints.network_codec import build_network, check_network, encode_network
 from checkpoints.requirements import require_keys
 from checkpoints.stack_codec import build_stack, check_stack, encode_stack
-from checkpoints.tree import Group, digest
+from checkpoints.tree import Group, digest_of_table, digest_of_version_1, digests
 from pretrain import __version__
 from pretrain.dbn import DBN
 from pretrain.exceptions import CheckpointError, FormatVersionError
@@ -70,10 +70,15 @@ def encode_root(obj: Any, history: Sequence[Mapping[str, Any]], provenance: Mapp
     root = Group(_header(kind), groups=groups)
     if provenance is not None:
         root.datasets[spec.PROVENANCE] = document_array(provenance, "The provenance")
-    root.attributes[spec.DIGEST] = ""
+    seal(root)
     check_root(root)
-    root.attributes[spec.DIGEST] = digest(root)
     return root
+
+
+def seal(root: Group) -> None:
+    """Put the digests of everything in the tree into it."""
+    root.datasets[spec.DIGESTS] = document_array(digests(root), "The digests")
+    root.attributes[spec.DIGEST] = digest_of_table(root.datasets[spec.DIGESTS])
 
 
 def check_header(attributes: Mapping[str, Any]) -> None:
@@ -109,6 +114,7 @@ def check_root(root: Group) -> dict[str, Any]:
         root,
         "/",
         attributes=spec.ROOT_ATTRIBUTES,
+        datasets=(spec.DIGESTS,) if root.attributes["format_version"] != 1 else (),
         groups=groups,
         optional_datasets=(spec.PROVENANCE,),
         optional_groups=(spec.TRAINING,),
@@ -123,12 +129,28 @@ def check_root(root: Group) -> dict[str, Any]:
 
 
 def check_digest(root: Group) -> None:
-    """Raise unless the root attribute `digest` is that of the tree."""
-    stored, found = root.attributes[spec.DIGEST], digest(root)
+    """Raise unless the tree has the digests that the file tells, naming the first place that has not."""
+    stored = root.attributes[spec.DIGEST]
+    if root.attributes["format_version"] == 1:
+        _require_digest("The content", stored, digest_of_version_1(root))
+        return
+    where = f"/{spec.DIGESTS}"
+    _require_digest(where, stored, digest_of_table(root.datasets[spec.DIGESTS]))
+    table, found = read_document_array(root.datasets[spec.DIGESTS], where), digests(root)
+    if set(table) != set(found):
+        raise CheckpointError(
+            f"{where} must name every group and dataset; it differs in "
+            f"{', '.join(sorted(set(table) ^ set(found))):.300}."
+        )
+    for path, value in found.items():
+        _require_digest(path, table[path], value)
+
+
+def _require_digest(where: str, stored: Any, found: str) -> None:
     if stored != found:
         raise CheckpointError(
-            f"The content does not have the digest that the root attribute {spec.DIGEST!r} tells: expected "
-            f"{stored}, got {found}. The file has been damaged or changed; take another copy."
+            f"{where} does not have the digest that the file tells: expected {stored!r:.80}, got {found!r}. It has "
+            "been damaged or changed; take another copy of the file."
         )
 
 

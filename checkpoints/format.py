@@ -9,19 +9,19 @@ How to change the format
    in the files. A change to the frame (this file, the digest, the history) raises `FORMAT_VERSION`.
 3. The new reader keeps reading every older version: branch on the version where the group is checked, and
    convert while building. Never rewrite a user's file.
-4. Before the change, commit a tiny file of the old version as `tests/data/checkpoint_v<N>.h5` with the script
-   that made it. The test that loads it stays for good.
+4. With the change, commit a tiny file of the new version as `tests/data/checkpoint_v<N>.h5`, made by
+   `tests/make_checkpoint.py`. The test that loads it stays for good.
 5. Write the change into FORMAT.md ("Versions") and into CHANGELOG.md.
 """
 
 import re
 
 FORMAT = "pretrain-checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 # Attributes of the root group.
 ROOT_ATTRIBUTES = ("format", "format_version", "kind", "created_by", "digest")
-DIGEST = "digest"
+DIGEST = "digest"  # of the dataset of digests; in version 1, of everything
 
 # Groups and datasets under the root.
 STACK = "stack"
@@ -30,6 +30,7 @@ DBN = "dbn"
 ESTIMATOR = "estimator"
 HISTORY = "history"
 PROVENANCE = "provenance"
+DIGESTS = "digests"  # since version 2: a JSON object, path to SHA-256
 TRAINING = "training"  # reserved for the state of a run that can be resumed; a reader of models ignores it
 
 # Attributes of every object's group. `config` is JSON text and present where the object has settings.
@@ -41,7 +42,7 @@ COUNT = "count"
 LIBRARY_VERSION = ("v110", "v110")  # fixed bounds: the same bytes from every HDF5 library, metadata checksummed
 MAX_ATTRIBUTE_BYTES = 60_000  # HDF5 keeps an attribute in an object header message: 64 KiB at most
 MAX_DEPTH = 8  # groups inside groups; the format itself needs 4
-CHUNK_BYTES = 4 * 2**20
+MAX_RECORDS = 10**6  # of a history: each takes memory even where no column holds a byte of it
 
 # What an array may be made of. Text is fixed-length UTF-8, "S" here.
 NUMERIC_DTYPES = ("<f4", "<f8", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8")

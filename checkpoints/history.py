@@ -32,6 +32,8 @@ def encode_history(records: Sequence[Mapping[str, Any]]) -> Group:
     """The group of a list of flat records."""
     if not all(isinstance(record, Mapping) for record in records):
         raise CheckpointError("The history must be a list of flat records (dicts).")
+    if len(records) > spec.MAX_RECORDS:
+        raise CheckpointError(f"A history holds at most {spec.MAX_RECORDS} records; got {len(records)}.")
     keys = list(dict.fromkeys(key for record in records for key in record))
     require_names(keys, "the history's records")
     columns, cells = Group(), Group()
@@ -55,6 +57,8 @@ def check_history(group: Group, path: str) -> None:
     require_keys(group.groups[COLUMNS], f"{path}/{COLUMNS}", datasets=keys)
     require_keys(group.groups[CELLS], f"{path}/{CELLS}", datasets=keys)
     count = require_attribute(group, path, spec.COUNT, int)
+    if not 0 <= count <= spec.MAX_RECORDS:
+        raise CheckpointError(f"{path} must have from 0 to {spec.MAX_RECORDS} records; its count says {count}.")
     for key in keys:
         column, codes = group.groups[COLUMNS].datasets[key], group.groups[CELLS].datasets[key]
         if (column.dtype.str not in ("<i8", "<f8") and column.dtype.kind != "S") or codes.dtype.str != "|u1":

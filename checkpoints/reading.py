@@ -2,7 +2,8 @@
 
 Only what the format uses is read: groups reached by hard links, plain numeric and fixed-length text datasets stored
 in the file itself, no filter but the checksum. Links to elsewhere, external storage, virtual datasets and other
-types are refused before HDF5 acts on them, and no more memory is asked for than the file has bytes.
+types are refused before HDF5 acts on them, and no more memory is asked for than the file has bytes and the machine
+has memory: a file with holes may have more bytes than any disk.
 """
 
 import os
@@ -21,6 +22,7 @@ from pretrain.exceptions import CheckpointError
 
 _LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
 _CHECKSUM_BYTES = 4
+_MEMORY_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 # What h5py and HDF5 raise on damaged structures.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 
@@ -39,14 +41,14 @@ def read_tree(path: Path, check_header: Callable[[dict[str, Any]], None]) -> Gro
         file = h5f.open(bytes(path), h5f.ACC_RDONLY, fapl=access)
         try:
             root = h5g.open(file, b"/")
-            check_header(_read_attributes(root, "/"))
+            check_header(_TreeReader(root, os.path.getsize(path)).attributes(root, "/"))
             return _TreeReader(root, os.path.getsize(path)).group(root, "")
         finally:
             file.close()
 
 
 class _TreeReader:
-    """Walks one file, keeping count of the bytes that datasets claim and of the objects already met."""
+    """Walks one file, keeping count of the bytes that are claimed and of the objects already met."""
 
     def __init__(self, root: Any, file_bytes: int) -> None:
         self.file_bytes = file_bytes
@@ -57,7 +59,7 @@ class _TreeReader:
         """The group with everything below it."""
         if path.count("/") > spec.MAX_DEPTH:
             raise CheckpointError(f"{path} lies more than {spec.MAX_DEPTH} groups deep, which no checkpoint does.")
-        tree = Group(_read_attributes(handle, path or "/"))
+        tree = Group(self.attributes(handle, path or "/"))
         names: list[bytes] = []
         handle.links.iterate(names.append)
         for name in names:
@@ -65,6 +67,32 @@ class _TreeReader:
             with _naming_damage(where):
                 self._member(handle, name, where, tree)
         return tree
+
+    def attributes(self, handle: Any, path: str) -> dict[str, Any]:
+        """The attributes of a group."""
+        values: dict[str, Any] = {}
+        for index in range(h5a.get_num_attrs(handle)):
+            attribute = h5a.open(handle, index=index)
+            name = _text(attribute.name, path)
+            where = f"The attribute {name!r} of {path}"
+            dtype = _numpy_dtype(attribute.get_type(), where)
+            legal = dtype.kind == "S" or dtype.str == "<i8"
+            if not legal or _shape(attribute.get_space(), where) != () or dtype.itemsize > 2**16:
+                raise CheckpointError(
+                    f"{where} must be one int64 or one text; got {dtype} of shape {attribute.shape}."
+                )
+            self._claim(dtype.itemsize, f"{where} claims {dtype.itemsize} bytes")
+            array = np.empty((), dtype)
+            attribute.read(array, attribute.get_type())
+            values[name] = int(array[()]) if dtype.kind == "i" else _text(bytes(array[()]), path)
+        return values
+
+    def _claim(self, n_bytes: int, what: str) -> None:
+        self.claimed_bytes += n_bytes
+        if self.claimed_bytes > self.file_bytes:
+            raise CheckpointError(f"{what}, more than the file of {self.file_bytes} bytes has.")
+        if self.claimed_bytes > _MEMORY_BYTES:
+            raise CheckpointError(f"{what}, more than this machine's memory of {_MEMORY_BYTES} bytes.")
 
     def _member(self, parent: Any, name: bytes, where: str, tree: Group) -> None:
         link = parent.links.get_info(name)
@@ -92,11 +120,7 @@ class _TreeReader:
         n_bytes = dtype.itemsize
         for length in shape:
             n_bytes *= length  # Python's integers do not overflow
-        self.claimed_bytes += n_bytes
-        if self.claimed_bytes > self.file_bytes:
-            raise CheckpointError(
-                f"{where} claims {n_bytes} bytes in shape {shape}, more than the file of {self.file_bytes} bytes has."
-            )
+        self._claim(n_bytes, f"{where} claims {n_bytes} bytes in shape {shape}")
         if n_bytes:
             self._require_stored(handle, where, n_bytes, dtype)
         array = np.empty(shape, dtype)
@@ -159,22 +183,6 @@ def _numpy_dtype(stored: Any, where: str) -> np.dtype:
         f"{where} is of a type that no checkpoint has; legal are little-endian integers and floats, and "
         "fixed-length text."
     )
-
-
-def _read_attributes(handle: Any, path: str) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for index in range(h5a.get_num_attrs(handle)):
-        attribute = h5a.open(handle, index=index)
-        name = _text(attribute.name, path)
-        where = f"The attribute {name!r} of {path}"
-        dtype = _numpy_dtype(attribute.get_type(), where)
-        legal = dtype.kind == "S" or dtype.str == "<i8"
-        if not legal or _shape(attribute.get_space(), where) != () or dtype.itemsize > 2**16:
-            raise CheckpointError(f"{where} must be one int64 or one text; got {dtype} of shape {attribute.shape}.")
-        array = np.empty((), dtype)
-        attribute.read(array, attribute.get_type())
-        values[name] = int(array[()]) if dtype.kind == "i" else _text(bytes(array[()]), path)
-    return values
 
 
 def _text(encoded: bytes, path: str) -> str:

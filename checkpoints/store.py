@@ -1,7 +1,9 @@
 """Trees to HDF5 files, completely or not at all."""
 
 import errno
+import io
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,29 +13,40 @@ import h5py
 import numpy as np
 
 from checkpoints import format as spec
+from checkpoints.output_lock import output_lock
 from checkpoints.tree import Group
 from pretrain.exceptions import CheckpointError
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of the disk is used up",
+    errno.EFBIG: "files may not be that large here (a quota, or ulimit -f)",
+    errno.EROFS: "the file system is read-only",
+}
 
 
 def write_tree(root: Group, path: Path, *, overwrite: bool) -> None:
     """Write a tree to `path`; where that fails, an older file there stays as it was.
 
     The file appears under its name when it is complete and on the disk: it is written beside its place, synced and
-    renamed. The same tree gives the same bytes at any time.
+    renamed. What a killed process has left beside it is removed. The same tree gives the same bytes at any time.
 
     Raises
     ------
     CheckpointError
-        If the folder is missing or not writable, the path is a folder, the disk is full, or there is a file and
-        `overwrite` is False.
+        If the folder is missing or not writable, the path is a folder, the disk is full, another process is writing
+        the file, or there is a file and `overwrite` is False.
     """
-    require_free(path, overwrite=overwrite)
-    with _replacing(path) as temporary:
-        with h5py.File(temporary, "x", libver=spec.LIBRARY_VERSION, locking=False) as file:
-            _write_group(file, root, "")
-        _sync(temporary)
-    with suppress(OSError):  # the rename is done; some file systems cannot sync a folder
-        _sync(path.parent)
+    with output_lock(path):
+        require_free(path, overwrite=overwrite)
+        _remove_leftovers(path)
+        image = _hdf5_image(root)
+        with _replacing(path) as temporary, open(temporary, "xb") as file:
+            file.write(image)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(OSError):  # the rename is done; some file systems cannot sync a folder
+            _sync(path.parent)
 
 
 def require_free(path: Path, *, overwrite: bool) -> None:
@@ -51,6 +64,16 @@ def require_free(path: Path, *, overwrite: bool) -> None:
         )
 
 
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of processes that were killed; the lock says that no other process is writing."""
+    leftover = re.compile(rf"\.{re.escape(path.name)}\.([0-9]+)\.[0-9a-f]{{8}}\.tmp")
+    for name in os.listdir(path.parent):
+        found = leftover.fullmatch(name)
+        if found and int(found[1]) != os.getpid():  # another thread of this process may be saving as well
+            with suppress(OSError):
+                path.with_name(name).unlink()
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
@@ -60,16 +83,20 @@ def _replacing(path: Path) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError | RuntimeError | ValueError):
-            reason = "the disk is full" if _is_disk_full(error) else str(error)
+        if isinstance(error, OSError):
+            reason = _REASONS.get(error.errno or 0, error.strerror)
             raise CheckpointError(
                 f"Cannot save to {path}: {reason}. An older file there, if any, is untouched."
             ) from error
         raise
 
 
-def _is_disk_full(error: BaseException) -> bool:
-    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+def _hdf5_image(root: Group) -> memoryview:
+    """The bytes of the file. HDF5 writes to memory: a disk that is full leaves the library fit to crash later on."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=spec.LIBRARY_VERSION) as file:
+        _write_group(file, root, "")
+    return buffer.getbuffer()
 
 
 def _write_group(parent: h5py.Group, group: Group, path: str) -> None:
@@ -98,12 +125,7 @@ def _write_attribute(parent: h5py.Group, name: str, value: str | int, path: str)
 def _write_dataset(parent: h5py.Group, name: str, array: np.ndarray) -> None:
     if array.dtype.kind == "S":
         array = array.astype(h5py.string_dtype("utf-8", array.dtype.itemsize))
-    if array.size == 0 or array.ndim == 0:  # HDF5 has checksums for chunks only, and no chunks here
-        parent.create_dataset(name, data=array)
-        return
-    row_bytes = array.nbytes // len(array)
-    n_rows = min(len(array), max(1, spec.CHUNK_BYTES // max(1, row_bytes)))
-    parent.create_dataset(name, data=array, chunks=(n_rows, *array.shape[1:]), fletcher32=True)
+    parent.create_dataset(name, data=array)
 
 
 def _sync(path: Path) -> None:

@@ -6,7 +6,9 @@ HDF5, and nothing here knows networks.
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -48,22 +50,47 @@ def new_object(kind: str, version: int, config: Any = None, **parts: Any) -> Gro
     return Group(attributes, **parts)
 
 
-def digest(root: Group) -> str:
-    """SHA-256 over everything in the tree but the root's `digest` attribute; FORMAT.md has the recipe."""
+def digests(root: Group) -> dict[str, str]:
+    """SHA-256 in hexadecimal of every group and dataset by its path; FORMAT.md has the recipe.
+
+    What the digests themselves stand in is left out: the dataset `digests`, and the root's attribute `digest`.
+    """
+    nodes = sorted((item for item in root.walk() if item[0] != f"/{spec.DIGESTS}"), key=lambda item: item[0].encode())
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets other threads run
+        return dict(zip((path for path, _ in nodes), pool.map(lambda node: _hash(*node), nodes), strict=True))
+
+
+def digest_of_table(table: np.ndarray) -> str:
+    """The root attribute `digest` for the dataset `digests`."""
+    return f"sha256:{hashlib.sha256(table.tobytes()).hexdigest()}"
+
+
+def digest_of_version_1(root: Group) -> str:
+    """SHA-256 over everything in the tree but the root's `digest` attribute."""
     total = hashlib.sha256()
     for path, node in sorted(root.walk(), key=lambda item: item[0].encode()):
-        _feed(total, path)
-        if isinstance(node, Group):
-            _feed(total, "group")
-            for name in sorted(node.attributes, key=str.encode):
-                if (path, name) != ("/", spec.DIGEST):
-                    value = node.attributes[name]
-                    _feed(total, name, "integer" if isinstance(value, int) else "text", str(value))
-        else:
-            _feed(total, "dataset", node.dtype.str, ",".join(map(str, node.shape)))
-            total.update(node.nbytes.to_bytes(8, "little"))
-            total.update(np.ascontiguousarray(node).reshape(-1).view(np.uint8).data)
+        _feed_node(total, path, node)
     return f"sha256:{total.hexdigest()}"
+
+
+def _hash(path: str, node: Group | np.ndarray) -> str:
+    total = hashlib.sha256()
+    _feed_node(total, path, node)
+    return total.hexdigest()
+
+
+def _feed_node(total: Any, path: str, node: Group | np.ndarray) -> None:
+    _feed(total, path)
+    if isinstance(node, Group):
+        _feed(total, "group")
+        for name in sorted(node.attributes, key=str.encode):
+            if (path, name) != ("/", spec.DIGEST):
+                value = node.attributes[name]
+                _feed(total, name, "integer" if isinstance(value, int) else "text", str(value))
+    else:
+        _feed(total, "dataset", node.dtype.str, ",".join(map(str, node.shape)))
+        total.update(node.nbytes.to_bytes(8, "little"))
+        total.update(np.ascontiguousarray(node).reshape(-1).view(np.uint8).data)
 
 
 def _feed(total: Any, *texts: str) -> None:

@@ -17,6 +17,7 @@ from pipelines.commands.recipes import recipes
 from pipelines.commands.run import run
 from pipelines.commands.sample import sample
 from pipelines.commands.stack import stack
+from pipelines.commands.verify import verify
 from pretrain import __version__
 from pretrain.exceptions import PretrainError
 
@@ -61,6 +62,20 @@ def main() -> None:
     """Greedy layer-wise pretraining: stack RBMs or autoencoders, unroll, fine-tune, compare with scratch."""
 
 
-COMMANDS = (stack, finetune, autoencoder, dbn, sample, evaluate, compare, inspect, plot, run, recipes, datasets)
+COMMANDS = (
+    stack,
+    finetune,
+    autoencoder,
+    dbn,
+    sample,
+    evaluate,
+    compare,
+    inspect,
+    verify,
+    plot,
+    run,
+    recipes,
+    datasets,
+)
 for command in COMMANDS:
     main.add_command(command)

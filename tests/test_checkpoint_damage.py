@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import checkpoints
+from checkpoints.format import FORMAT_VERSION
 from pretrain.baselines import scratch_network
 from pretrain.exceptions import CheckpointError, FormatVersionError
 from pretrain.network import Network
@@ -63,9 +64,9 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, path: Path) ->
 
 def test_a_newer_version_says_which_is_needed(path: Path) -> None:
     with h5py.File(path, "r+") as file:
-        file.attrs["format_version"] = 2
+        file.attrs["format_version"] = FORMAT_VERSION + 1
         file.create_group("anything")  # is not looked at: the version comes first
-    with pytest.raises(FormatVersionError, match=r"in version 2 .*reads up to version 1. Update pretrain"):
+    with pytest.raises(FormatVersionError, match=r"in version 3 .*reads up to version 2. Update pretrain"):
         checkpoints.load(path)
 
 
@@ -128,13 +129,25 @@ CHANGES: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
     ),
     "one number changed": (
         lambda f: f["network/head/bias"].write_direct(np.array([0, 1e-30], np.float32)),
-        "The content does not have the digest",
+        "/network/head/bias does not have the digest",
     ),
     "history changed": (
         lambda f: f["history/columns/loss"].write_direct(np.array([0.4])),
-        "The content does not have the digest",
+        "/history/columns/loss does not have the digest",
     ),
-    "creator changed": (lambda f: f.attrs.create("created_by", text("x")), "The content does not have the digest"),
+    "creator changed": (lambda f: f.attrs.create("created_by", text("x")), "/ does not have the digest"),
+    "digests changed": (
+        lambda f: replace(f, "digests", text(f["digests"][()].decode().replace("/history", "/mystery"))),
+        "/digests does not have the digest",
+    ),
+    "digest changed": (
+        lambda f: f.attrs.create("digest", text("sha256:" + "0" * 64)),
+        "/digests does not have the digest",
+    ),
+    "endless history": (
+        lambda f: f["history"].attrs.create("count", 10**12),
+        "/history must have from 0 to 1000000 records; its count says 1000000000000",
+    ),
     "damaged json": (
         lambda f: f["network"].attrs.create("config", text('{"n_features": 7')),
         "the attribute 'config' of /network is not legal JSON",
@@ -185,6 +198,20 @@ def test_a_changed_file_is_refused_with_the_place(
         checkpoints.verify(path)
 
 
+def test_a_file_with_holes_is_no_larger_than_memory(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        space = h5py.h5s.create_simple((10**6, 10**6))
+        del file["network/layers/00/weight"]
+        group = file["network/layers/00"]
+        h5py.h5d.create(group.id, b"weight", h5py.h5t.IEEE_F32LE, space, dcpl=properties)
+    assert path.stat().st_size > 4e12
+    with pytest.raises(CheckpointError, match=r"weight claims 4000000000000 bytes .*this machine's memory"):
+        checkpoints.load(path)
+
+
 def test_nothing_outside_the_file_is_read(path: Path, tmp_path: Path) -> None:
     zeros = np.zeros((5, 7), np.float32)
     (tmp_path / "raw").write_bytes(zeros.tobytes())
@@ -219,11 +246,11 @@ def test_nothing_outside_the_file_is_read(path: Path, tmp_path: Path) -> None:
 
 def test_a_flipped_bit_in_a_weight_is_found_where_it_is(path: Path) -> None:
     with h5py.File(path) as file:
-        start = file["network/layers/00/weight"].id.get_chunk_info(0).byte_offset
+        start = file["network/layers/00/weight"].id.get_offset()
     content = bytearray(path.read_bytes())
     content[start + 9] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="/network/layers/00/weight cannot be read"):
+    with pytest.raises(CheckpointError, match="/network/layers/00/weight does not have the digest"):
         checkpoints.load(path)
 
 

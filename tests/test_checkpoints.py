@@ -1,5 +1,6 @@
 """Checkpoints: what is saved comes back bit for bit, completely or not at all, and the format page is true."""
 
+import hashlib
 import json
 import re
 import time
@@ -14,6 +15,7 @@ from torch import nn
 
 import checkpoints
 import pretrain
+from checkpoints.format import FORMAT_VERSION
 from checkpoints.stack_codec import LAYER_CODECS
 from pretrain.autoencoder import Autoencoder
 from pretrain.baselines import BASELINES, scratch_network
@@ -25,7 +27,7 @@ from pretrain.unrolling import unroll
 
 N_FEATURES, SIZES, N_OUTPUTS = 7, (5, 3), 11
 FORMAT_PAGE = Path(checkpoints.__file__).with_name("FORMAT.md")
-FIXTURE = Path(__file__).parent / "data" / "checkpoint_v1.h5"
+DATA = Path(__file__).parent / "data"
 LABELS = {
     "int64": np.arange(N_OUTPUTS) * 3 - 4,
     "uint8": np.arange(N_OUTPUTS, dtype=np.uint8),
@@ -183,7 +185,7 @@ def test_describe_tells_everything_but_the_weights(tmp_path: Path) -> None:
     checkpoints.save(make_network(labels="text"), path, history=[{"epoch": 1}], provenance=provenance)
     told = json.loads(json.dumps(checkpoints.describe(path)))
     assert told["kind"] == told["model"] == "network"
-    assert (told["format_version"], told["created_by"]) == (1, f"pretrain {pretrain.__version__}")
+    assert (told["format_version"], told["created_by"]) == (2, f"pretrain {pretrain.__version__}")
     assert told["config"]["hidden_layer_sizes"] == [5, 3, 3]
     assert [layer["kind"] for layer in told["layers"]] == ["dense", "residual", "residual", "linear"]
     assert told["n_parameters"] == make_network().n_parameters
@@ -247,14 +249,32 @@ def test_the_digest_of_the_format_page_is_the_digest(tmp_path: Path) -> None:
     path = tmp_path / "net.h5"
     for obj in (make_network(labels="text"), make_stack()):
         checkpoints.save(obj, path, overwrite=True, history=[{"a": 1, "b": "é"}], provenance={"ü": []})
-        assert namespace["digest"](path) == checkpoints.verify(path)["digest"]
+        table = namespace["digests"](path)
+        with h5py.File(path) as file:
+            assert json.loads(file["digests"][()]) == table
+            stored = hashlib.sha256(file["digests"][()]).hexdigest()
+        assert f"sha256:{stored}" == checkpoints.verify(path)["digest"]
 
 
-def test_the_committed_file_of_version_1_loads_and_predicts_as_it_did() -> None:
-    told = checkpoints.describe(FIXTURE)
-    assert told["format_version"] == 1
-    network, expected = checkpoints.load(FIXTURE), told["provenance"]
+def test_the_writer_of_the_format_page_writes_what_load_reads(tmp_path: Path) -> None:
+    namespace: dict[str, Any] = {}
+    for block in blocks_of_format_page()[1:]:
+        exec(block, namespace)
+    stack, path = Stack([RBM(7, 5), RBM(5, 3)]), tmp_path / "stack.h5"
+    fill(stack)
+    layers = [[t.detach().numpy() for t in (k.weight, k.visible_bias, k.hidden_bias)] for k in stack.layers]
+    namespace["write_stack"](path, layers)
+    assert checkpoints.verify(path)["intact"]
+    assert_same_tensors(stack, checkpoints.load(path))
+
+
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION + 1))
+def test_the_committed_file_of_each_version_loads_and_predicts_as_it_did(version: int) -> None:
+    path = DATA / f"checkpoint_v{version}.h5"
+    told = checkpoints.describe(path)
+    assert told["format_version"] == version
+    network, expected = checkpoints.load(path), told["provenance"]
     X = np.array(expected["rows"])
     np.testing.assert_allclose(network.predict_proba(X), expected["probabilities"], rtol=1e-12)
     assert network.predict(X).tolist() == expected["labels"]
-    assert checkpoints.read_history(FIXTURE) == expected["history"]
+    assert checkpoints.read_history(path) == expected["history"]

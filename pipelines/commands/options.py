@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from checkpoints import output_lock
 from pretrain.activations import ACTIVATIONS
 from pretrain.autoencoder_settings import CORRUPTIONS, RECONSTRUCTION_LOSSES
 from pretrain.device import DEVICES
@@ -234,7 +235,10 @@ def output_option(what: str) -> Callable[[F], F]:
 
 
 def require_free_output(output: Path, overwrite: bool) -> None:
-    """Refuse, before any work is done, an output that exists or whose folder does not."""
+    """Refuse, before any work is done, an output that exists, whose folder does not, or that another process writes.
+
+    No other process can take it until the command ends.
+    """
     if output.exists() and not overwrite:
         raise SettingsError(f"{output} exists. Give another -o, or --overwrite to replace it.")
     if output.is_dir():
@@ -246,6 +250,7 @@ def require_free_output(output: Path, overwrite: bool) -> None:
             pass
     except OSError as error:
         raise SettingsError(f"Nothing can be written to the folder {output.parent}: {error.strerror}.") from error
+    click.get_current_context().with_resource(output_lock(output))
 
 
 def report_result(result: Mapping[str, Any], lines: Sequence[str], as_json: bool) -> None:

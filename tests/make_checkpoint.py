@@ -1,7 +1,7 @@
-"""Make `tests/data/checkpoint_v1.h5`, the file of format version 1 that every later version must read.
+"""Make `tests/data/checkpoint_v<N>.h5`, the file of format version N that every later version must read.
 
-Run once, by hand, with the code of version 1, and never again: `python tests/make_checkpoint_v1.py`. The file carries
-its own expected predictions in the provenance.
+Run once for each version, by hand, with the code that first writes it: `python tests/make_checkpoint.py`. The file
+carries its own expected predictions in the provenance.
 """
 
 from pathlib import Path
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 import checkpoints
+from checkpoints.format import FORMAT_VERSION
 from pretrain.baselines import scratch_network
 from pretrain.scaling import Scaling
 
-TARGET = Path(__file__).parent / "data" / "checkpoint_v1.h5"
+TARGET = Path(__file__).parent / "data" / f"checkpoint_v{FORMAT_VERSION}.h5"
 
 
 def main() -> None:
