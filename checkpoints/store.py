@@ -37,12 +37,16 @@ def write_tree(root: Group, path: Path, *, overwrite: bool) -> None:
         If the folder is missing or not writable, the path is a folder, the disk is full, another process is writing
         the file, or there is a file and `overwrite` is False.
     """
+    replace_file(path, _hdf5_image(root), overwrite=overwrite)
+
+
+def replace_file(path: Path, content: bytes | memoryview, *, overwrite: bool) -> None:
+    """Write a file as `write_tree` does, whatever is in it."""
     with output_lock(path):
         require_free(path, overwrite=overwrite)
         _remove_leftovers(path)
-        image = _hdf5_image(root)
         with _replacing(path) as temporary, open(temporary, "xb") as file:
-            file.write(image)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         with suppress(OSError):  # the rename is done; some file systems cannot sync a folder

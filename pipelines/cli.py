@@ -9,6 +9,7 @@ from pipelines.commands.compare import compare
 from pipelines.commands.datasets import datasets
 from pipelines.commands.dbn import dbn
 from pipelines.commands.evaluate import evaluate
+from pipelines.commands.export import export
 from pipelines.commands.finetune import finetune
 from pipelines.commands.inspect import inspect
 from pipelines.commands.options import ARGUMENTS
@@ -72,6 +73,7 @@ COMMANDS = (
     compare,
     inspect,
     verify,
+    export,
     plot,
     run,
     recipes,

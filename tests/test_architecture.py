@@ -22,8 +22,11 @@ MAY_IMPORT = {
     "checkpoints": NUMERIC | {"h5py", "pretrain", "checkpoints"},
     "pipelines": NUMERIC | TERMINAL | {"pretrain", "checkpoints", "pipelines"},
 }
-# Single files that may import more: HDF5 data, images (Pillow, of matplotlib), safe HTML (markupsafe, of jinja2).
+# Single files that may import more: optional extras, HDF5 data, images (Pillow, of matplotlib), safe HTML
+# (markupsafe, of jinja2).
 FILE_EXCEPTIONS = {
+    "checkpoints/foreign_formats.py": {"safetensors"},
+    "checkpoints/onnx_graph.py": {"onnx"},
     "pipelines/data.py": {"h5py"},
     "pipelines/data_files.py": {"PIL"},
     "pipelines/images.py": {"PIL"},
