@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -53,9 +54,7 @@ def main() -> None:
 def make_stack(sizes: list[int]) -> pretrain.Stack:
     """A stack with random weights."""
     generator = torch.Generator().manual_seed(0)
-    return pretrain.Stack(
-        [pretrain.RBM(below, above, generator=generator) for below, above in zip(sizes, sizes[1:], strict=False)]
-    )
+    return pretrain.Stack([pretrain.RBM(below, above, generator=generator) for below, above in pairwise(sizes)])
 
 
 def measure(stack: pretrain.Stack, folder: Path, repeats: int) -> dict[str, list[float]]:

@@ -37,7 +37,6 @@ from pretrain.baselines import scratch_network
 from pretrain.exceptions import CheckpointError
 from pretrain.scaling import Scaling
 
-HANG_SECONDS = 5.0
 MEMORY_LIMIT = 6 * 2**30  # of a worker, so that a memory bomb does not take the machine
 VERSION_1 = Path(__file__).parents[1] / "tests" / "data" / "checkpoint_v1.h5"
 GOOD = ("refused", "same", "forged")
@@ -67,6 +66,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("-n", type=int, default=20_000, help="files (default 20000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--hang-seconds", type=float, default=5.0, help="what counts as a hang (default 5)")
     parser.add_argument("--keep", type=Path, help="folder for the files that miss an aim")
     parser.add_argument("--only", type=int, help="this case alone")
     parser.add_argument("-o", "--output", type=Path, help="JSON file")
@@ -125,6 +125,7 @@ class Worker:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["fuzz_checkpoints"])  # a worker that died is replaced in no time
         self.connection, theirs = context.Pipe()
         arguments = (theirs, self.corpus, self.folder, self.options.seed)
         self.process = context.Process(target=work, args=arguments, daemon=True)
@@ -149,8 +150,8 @@ class Worker:
             except (EOFError, ConnectionResetError):
                 self.process.join()
                 ended = {"outcome": "crash", "detail": f"exit status {self.process.exitcode}"}
-        elif time.monotonic() - self.started > HANG_SECONDS:
-            ended = {"outcome": "hang", "detail": f"more than {HANG_SECONDS} s"}
+        elif time.monotonic() - self.started > self.options.hang_seconds:
+            ended = {"outcome": "hang", "detail": f"more than {self.options.hang_seconds} s"}
         else:
             return None
         self.process.kill()

@@ -36,9 +36,9 @@ def check_tensors(group: Group, path: str, layout: Layout) -> None:
 
 @torch.no_grad()
 def fill_tensors(tensors: Mapping[str, torch.Tensor], group: Group) -> None:
-    """Overwrite a module's tensors with the datasets of a checked group."""
+    """Make the datasets of a checked group, which nothing else uses, a module's tensors."""
     for name, tensor in tensors.items():
-        tensor.copy_(torch.from_numpy(group.datasets[name]))
+        tensor.data = torch.from_numpy(group.datasets[name])
 
 
 def linear_layout(n_inputs: int, n_units: int, prefix: str = "") -> Layout:

@@ -151,3 +151,36 @@ def test_table_denoising(tmp_path):
     assert {run["labels"] for run in runs} == {20}
     assert all(0 <= run["error"] < 50 for run in runs)
     assert all(f"\n{run['arm']} " in done.stdout for run in runs)
+
+
+@pytest.mark.slow
+def test_fuzzing_of_checkpoints(tmp_path):
+    path = tmp_path / "fuzz.json"
+    done = run_script("fuzz_checkpoints.py", "-n", "30", "--workers", "1", "--hang-seconds", "60", "-o", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = recorded(path)
+    outcomes = {o: sum(counts[o] for counts in record["counts"].values()) for o in record["outcomes"]}
+    assert sum(outcomes.values()) == record["n"] == 30
+    assert outcomes["refused"] > 15
+    assert record["missed"] == []
+
+
+def test_the_fuzzer_sees_what_it_looks_for(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    fuzzer = importlib.import_module("fuzz_checkpoints")
+    source = next(path for path in fuzzer.make_corpus(tmp_path) if path.name == "0.h5")
+    expected = fuzzer.content(source)
+    assert fuzzer.judge(source, expected, forged=False) == ("same", "")
+    assert fuzzer.judge(source, "another digest", forged=False)[0] == "wrong numbers"
+    monkeypatch.setattr(fuzzer, "content", lambda path: 1 / 0)
+    assert fuzzer.judge(source, expected, forged=True)[0] == "other error"
+
+
+def test_speed_of_checkpoints(tmp_path):
+    path = tmp_path / "speed.json"
+    done = run_script("checkpoint_speed.py", "--sizes", "7,5,3", "--repeats", "2", "--folder", tmp_path, "-o", path)
+    assert done.returncode == 0, done.stderr
+    record = recorded(path)
+    assert set(record["seconds"]) == {f"{who} {what}" for who in ("plain", "ours") for what in ("write", "read")}
+    assert all(len(values) == 2 for values in record["seconds"].values())
+    assert record["ratio"] > 0

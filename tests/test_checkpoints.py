@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import runpy
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from pretrain.unrolling import unroll
 
 N_FEATURES, SIZES, N_OUTPUTS = 7, (5, 3), 11
 FORMAT_PAGE = Path(checkpoints.__file__).with_name("FORMAT.md")
+EXAMPLE = Path(__file__).parents[1] / "examples" / "04_read_without_pretrain.py"
 DATA = Path(__file__).parent / "data"
 LABELS = {
     "int64": np.arange(N_OUTPUTS) * 3 - 4,
@@ -241,6 +243,17 @@ def test_the_reader_of_the_format_page_predicts_the_same(tmp_path: Path, kind: s
     checkpoints.save(network, path)
     X = np.random.default_rng(0).normal(size=(19, N_FEATURES))
     np.testing.assert_allclose(namespace["predict_proba"](path, X), network.predict_proba(X), rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BASELINES if kind != "residual"])
+def test_the_reader_of_the_examples_predicts_the_same(tmp_path: Path, kind: str) -> None:
+    reader = runpy.run_path(str(EXAMPLE))
+    network, path = make_network(kind, labels="text"), tmp_path / "net.h5"
+    checkpoints.save(network, path)
+    X = np.random.default_rng(0).normal(size=(19, N_FEATURES))
+    labels, probabilities = reader["predict_proba"](path, X)
+    np.testing.assert_allclose(probabilities, network.predict_proba(X), rtol=1e-10)
+    assert labels.tolist() == network.classes.tolist()
 
 
 def test_the_digest_of_the_format_page_is_the_digest(tmp_path: Path) -> None:
