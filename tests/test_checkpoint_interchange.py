@@ -20,10 +20,11 @@ from pretrain.autoencoder import Autoencoder
 from pretrain.baselines import scratch_network
 from pretrain.estimators import RBMTransformer
 from pretrain.exceptions import CheckpointError
-from pretrain.network import Architecture, Network, unroll
+from pretrain.network import Architecture, Network
 from pretrain.rbm import RBM
 from pretrain.scaling import Scaling
 from pretrain.stack import Stack
+from pretrain.unrolling import unroll
 
 N, V = 11, 7
 RNG = np.random.default_rng(5)
