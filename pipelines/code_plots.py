@@ -54,8 +54,8 @@ def reconstructions_figure(
     number = f"{rows.n_components} component{'s' * (rows.n_components > 1)}"
     panels = {
         f"The first {len(rows.originals)} of {rows.n_rows:,} {CALLED[rows.kind]} of {data_name}": rows.originals,
-        f"{model_name}: squared error {rows.error:.4g} {one}": rows.rebuilt,
-        f"PCA, {number}: squared error {rows.pca_error:.4g} {one}": rows.by_pca,
+        f"{model_name}:\nsquared error {rows.error:.4g} {one}": rows.rebuilt,
+        f"PCA, {number}:\nsquared error {rows.pca_error:.4g} {one}": rows.by_pca,
     }
     axis = None if is_image else 0
     low, high = value_range or (rows.originals.min(axis=axis), rows.originals.max(axis=axis))
@@ -65,7 +65,7 @@ def reconstructions_figure(
         for title, X in panels.items()
     }
     figure = _images_figure(shades, image_shape) if is_image and image_shape else _rows_figure(shades)
-    figure.set_label("; ".join(panels) + ".")
+    figure.set_label("; ".join(panels).replace("\n", " ") + ".")
     return figure
 
 
@@ -107,7 +107,7 @@ def codes_figure(codes: Codes, model_name: str, data_name: str) -> Figure:
 def _images_figure(shades: Mapping[str, np.ndarray], image_shape: tuple[int, ...]) -> Figure:
     pages = {title: _side_by_side(X.reshape(len(X), *image_shape)) for title, X in shades.items()}
     height, width = next(iter(pages.values())).shape[:2]
-    figure, panels = new_panels(len(pages), height=0.3 + min(2 * WIDTH, WIDTH * height / width))
+    figure, panels = new_panels(len(pages), height=0.5 + min(2 * WIDTH, WIDTH * height / width))
     for axes, (title, page) in zip(panels, pages.items(), strict=True):
         axes.imshow(page, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.set_axis_off()
@@ -131,7 +131,7 @@ def _side_by_side(images: np.ndarray) -> np.ndarray:
 
 def _rows_figure(shades: Mapping[str, np.ndarray]) -> Figure:
     n_rows = len(next(iter(shades.values())))
-    figure, panels = new_panels(len(shades), height=min(WIDTH, 0.8 + 0.06 * n_rows))
+    figure, panels = new_panels(len(shades), height=min(WIDTH, 1.0 + 0.06 * n_rows))
     for axes, (title, X) in zip(panels, shades.items(), strict=True):
         axes.imshow(X, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
         axes.grid(False)
