@@ -5,9 +5,11 @@ from checkpoints.foreign_formats import export
 from checkpoints.matlab_files import from_matlab
 from checkpoints.output_lock import output_lock
 from checkpoints.plain_modules import from_torch, to_torch
+from checkpoints.run_state import RunState
 from checkpoints.sklearn_models import from_sklearn
 
 __all__ = [
+    "RunState",
     "describe",
     "export",
     "from_matlab",

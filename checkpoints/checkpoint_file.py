@@ -42,7 +42,7 @@ def save(
 
     Parameters
     ----------
-    obj : Stack, Network, DBN or fitted estimator of `pretrain.estimators`
+    obj : Stack, Network, DBN, fitted estimator of `pretrain.estimators`, or RunState
     path : str or path
     overwrite : bool
         Replace a file that is there; without it that is an error.

@@ -20,6 +20,7 @@ from checkpoints.estimator_codec import (
 from checkpoints.history import build_history, check_history, encode_history
 from checkpoints.network_codec import build_network, check_network, encode_network
 from checkpoints.requirements import require_keys
+from checkpoints.run_state import RunState, build_run_state, check_run_state, encode_run_state
 from checkpoints.stack_codec import build_stack, check_stack, encode_stack
 from checkpoints.tree import Group, digest_of_table, digest_of_version_1, digests
 from pretrain import __version__
@@ -31,7 +32,7 @@ from pretrain.stack import Stack
 
 @dataclasses.dataclass(frozen=True)
 class ModelCodec:
-    """One kind of model in files: object to group, group to what is wrong with it or its layers, group to object."""
+    """One kind of object in files: object to group, group to what is wrong with it or its layers, group to object."""
 
     model: type
     encode: Callable[[Any], Group]
@@ -43,6 +44,7 @@ MODEL_CODECS: dict[str, ModelCodec] = {
     spec.STACK: ModelCodec(Stack, encode_stack, check_stack, build_stack),
     spec.NETWORK: ModelCodec(Network, encode_network, check_network, build_network),
     spec.DBN: ModelCodec(DBN, encode_dbn, check_dbn, build_dbn),
+    spec.TRAINING: ModelCodec(RunState, encode_run_state, check_run_state, build_run_state),
 }
 KINDS = (*MODEL_CODECS, spec.ESTIMATOR)
 
@@ -117,7 +119,6 @@ def check_root(root: Group) -> dict[str, Any]:
         datasets=(spec.DIGESTS,) if root.attributes["format_version"] != 1 else (),
         groups=groups,
         optional_datasets=(spec.PROVENANCE,),
-        optional_groups=(spec.TRAINING,),
     )
     layers = MODEL_CODECS[model].check(root.groups[model], f"/{model}")
     estimator = {}

@@ -31,7 +31,7 @@ ESTIMATOR = "estimator"
 HISTORY = "history"
 PROVENANCE = "provenance"
 DIGESTS = "digests"  # since version 2: a JSON object, path to SHA-256
-TRAINING = "training"  # reserved for the state of a run that can be resumed; a reader of models ignores it
+TRAINING = "training"  # the state that an unfinished run is resumed from
 
 # Attributes of every object's group. `config` is JSON text and present where the object has settings.
 KIND = "kind"

@@ -1,6 +1,7 @@
 """Images moved about in training, anew every time: no two epochs see the same rows."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -46,3 +47,11 @@ class ImageShift:
         image = torch.arange(n, device=X.device)[:, None, None]
         shifted = X.view(n, *self.image_shape)[image, rows[:, :, None], columns[:, None, :]]
         return shifted.view(n, math.prod(self.image_shape))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What continues the shifts exactly."""
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.generator.set_state(state["generator"])

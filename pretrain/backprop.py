@@ -1,6 +1,5 @@
 """Gradients of a network's loss by backpropagation."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from pretrain.activations import activation_function
+from pretrain.augmentation import ImageShift
 from pretrain.autoencoder import reconstruction_loss
 from pretrain.batches import Batch
 from pretrain.hidden_layers import Dropout
@@ -33,7 +33,7 @@ class BackpropLearner(Learner):
     dtype : torch.dtype
     loss : {"auto", "cross_entropy", "squared_error"}
         Of an autoencoder, see `FinetuneSettings.reconstruction_loss`.
-    augment : callable or None
+    augment : ImageShift or None
         Makes the rows that are trained on from those of the batch. An autoencoder reconstructs what it was shown.
     """
 
@@ -45,10 +45,10 @@ class BackpropLearner(Learner):
         generator: torch.Generator,
         dtype: torch.dtype,
         loss: str = "auto",
-        augment: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        augment: ImageShift | None = None,
     ) -> None:
         self.module: Network = network
-        self.dtype, self.loss, self.augment = dtype, loss, augment
+        self.generator, self.dtype, self.loss, self.augment = generator, dtype, loss, augment
         self._layers: list[nn.Module] = [*network.hidden, network.head]
         self._factors = rate_factors
         self._frozen = [layer for layer, factor in zip(self._layers, rate_factors, strict=True) if factor == 0]
@@ -83,6 +83,17 @@ class BackpropLearner(Learner):
         self.module.zero_grad(set_to_none=True)
         loss.backward()
         return loss.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of dropout and of the shifts."""
+        shifts = None if self.augment is None else self.augment.state_dict()
+        return {"dropout": self.generator.get_state(), "augment": shifts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.generator.set_state(state["dropout"])
+        if self.augment is not None:
+            self.augment.load_state_dict(state["augment"])
 
     def _set_modes(self, n_rows: int) -> None:
         # Validation ends every epoch in evaluation mode; within one the modes only change for a batch of one.

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -70,6 +71,17 @@ def limited_threads(work: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def state_on_device(state: Any, device: torch.device) -> Any:
+    """A nested state with its tensors on `device`; states of generators, which are bytes, stay on the CPU."""
+    if isinstance(state, torch.Tensor):
+        return state if state.dtype == torch.uint8 else state.to(device)
+    if isinstance(state, dict):
+        return {name: state_on_device(value, device) for name, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(state_on_device(value, device) for value in state)
+    return state
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:

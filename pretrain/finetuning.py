@@ -136,6 +136,17 @@ class Finetuning:
             progress_seconds=self.progress_seconds,
         )
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that continues the stages exactly: those left, and the run of the one that was begun."""
+        return {"plan": list(self._plan), "run": None if self.run is None else self.run.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken, from the same rows and settings; before the first record."""
+        while len(self._plan) > len(state["plan"]):
+            self.run = self._stage_run(self._plan.pop(0))
+        if self.run is not None:
+            self.run.load_state_dict(state["run"])
+
     def _validate(self) -> dict[str, float]:
         X, y = self._validation_rows, self._validation_targets
         output = torch.from_numpy(self.network.output_rows(X))

@@ -159,6 +159,25 @@ class GreedyPretraining:
                 layers.append(layer)
         return Stack(layers, self.scaling)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that continues the training exactly: the layers below, and the run of the last one begun."""
+        below = [layer.state_dict() for layer in self.layers[:-1]]
+        return {"below": below, "run": None if self.run is None else self.run.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken, from the same rows and settings; before the first record.
+
+        What a layer is trained on is not in the state: the rows are encoded anew by the layers below.
+        """
+        if state["run"] is None:
+            return
+        for weights in state["below"]:
+            self._begin_layer()
+            self.layers[-1].load_state_dict(weights)
+        self._begin_layer()
+        assert self.run is not None
+        self.run.load_state_dict(state["run"])
+
     @property
     def _missing(self) -> bool:
         return getattr(self.settings[0], "missing", "error") == "gibbs"

@@ -16,7 +16,7 @@ from torch import nn
 
 from pretrain.batches import Batch, BatchSource
 from pretrain.cuda_graph import CudaRecorder, StepGraphs
-from pretrain.device import limited_threads
+from pretrain.device import limited_threads, state_on_device
 from pretrain.exceptions import DivergenceError, SettingsError
 from pretrain.learner import Learner
 from pretrain.optimization import make_optimizer, make_scheduler, momentum_at, set_momentum
@@ -264,7 +264,7 @@ class TrainingRun:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
-        self.learner.load_state_dict(state["learner"])
+        self.learner.load_state_dict(state_on_device(state["learner"], self._loss_sum.device))
         self.learner.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from linear_problem import N_ROWS, same, weights_of, without_times
 
+from checkpoints.run_state import RunState, build_run_state, encode_run_state
 from pretrain.autoencoder import Autoencoder
 from pretrain.batches import BatchSource
 from pretrain.layer_run import layer_run
@@ -16,6 +17,11 @@ from pretrain.settings import AutoencoderSettings, RBMSettings, SupervisedSettin
 from pretrain.supervised_layer import SupervisedLayer
 from pretrain.training import TrainingRun
 from pretrain.training_settings import OPTIMIZERS, SCHEDULES
+
+
+def stored(state):
+    """The state as a file gives it back."""
+    return build_run_state(encode_run_state(RunState(copy.deepcopy(state))), "").state
 
 
 def autoencoder_run(seed, *, validation=None, progress_seconds=None, options=None, **training):
@@ -56,7 +62,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(training, stop_after, seed
     first = autoencoder_run(seed, progress_seconds=0.0, **training)
     for _ in itertools.islice(first, stop_after):  # four records an epoch: in the middle, at the end, in the second
         pass
-    state = copy.deepcopy(first.state_dict())
+    state = stored(first.state_dict())
     resumed = autoencoder_run(seed + 17, **training)  # other weights, another order: all of it is in the state
     resumed.load_state_dict(state)
     list(resumed)
@@ -79,7 +85,7 @@ def test_autoencoders_continue_with_the_noise_that_was_due(options, stop_after, 
     first = autoencoder_run(seed, progress_seconds=0.0, options=options)
     for _ in itertools.islice(first, stop_after):
         pass
-    state = copy.deepcopy(first.state_dict())
+    state = stored(first.state_dict())
     resumed = autoencoder_run(seed + 17, options=options)
     resumed.load_state_dict(state)
     list(resumed)
@@ -124,7 +130,7 @@ def test_rbms_continue_in_the_middle_of_an_epoch(options, stop_after, seed):
     first = rbm_run(seed, progress_seconds=0.0, **options)
     for _ in itertools.islice(first, stop_after):
         pass
-    state = copy.deepcopy(first.state_dict())
+    state = stored(first.state_dict())
     resumed = rbm_run(seed + 17, **options)
     resumed.load_state_dict(state)
     list(resumed)
@@ -154,7 +160,7 @@ def test_supervised_layers_continue_with_their_output_layer(options, stop_after,
     first = supervised_run(seed, progress_seconds=0.0, **options)
     for _ in itertools.islice(first, stop_after):
         pass
-    state = copy.deepcopy(first.state_dict())
+    state = stored(first.state_dict())
     resumed = supervised_run(seed + 17, **options)
     resumed.load_state_dict(state)
     list(resumed)
@@ -176,10 +182,10 @@ def test_early_stopping_resumes_with_its_best_weights(seed):
     for _ in itertools.islice(first, 3):
         pass
     resumed = autoencoder_run(seed + 17, validation=scripted(3), **training)
-    resumed.load_state_dict(copy.deepcopy(first.state_dict()))
+    resumed.load_state_dict(stored(first.state_dict()))
     list(resumed)
     assert same(weights_of(whole), weights_of(resumed))
     assert same(weights_of(resumed), whole.best["weights"])
     finished = autoencoder_run(seed + 17, validation=scripted(3), **training)
-    finished.load_state_dict(copy.deepcopy(whole.state_dict()))
+    finished.load_state_dict(stored(whole.state_dict()))
     assert list(finished) == []

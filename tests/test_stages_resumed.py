@@ -1,0 +1,100 @@
+"""Greedy pretraining and fine-tuning that are interrupted go on to the bit: within a layer, between two, and between
+the stages."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from linear_problem import N_ROWS, same, without_times
+
+import checkpoints
+from pretrain import Finetuning, GreedyPretraining
+from pretrain.baselines import scratch_network
+from pretrain.settings import AutoencoderSettings, FinetuneSettings, RBMSettings, SupervisedSettings, TrainingSettings
+
+N_FEATURES = 9
+TRAINING = {"epochs": 2, "batch_size": 7, "learning_rate": 0.05}
+
+
+def rows():
+    return np.random.default_rng(3).random((N_ROWS, N_FEATURES), dtype=np.float32).round()
+
+
+def through_file(state, path):
+    checkpoints.save(checkpoints.RunState(state), path)
+    return checkpoints.load(path).state
+
+
+LAYERS = {
+    "chains": [
+        RBMSettings(gradient_estimator="pcd", training=TrainingSettings(**TRAINING)),
+        RBMSettings(hidden_dropout=0.2, training=TrainingSettings(**TRAINING, initial_momentum_epochs=1)),
+        RBMSettings(centered=True, training=TrainingSettings(**TRAINING, schedule="cosine")),
+    ],
+    "noise": AutoencoderSettings(corruption="salt_and_pepper", training=TrainingSettings(**TRAINING)),
+    "kinds": [
+        RBMSettings(gradient_estimator="fast_pcd", training=TrainingSettings(**TRAINING)),
+        AutoencoderSettings(corruption="masking", training=TrainingSettings(**TRAINING, optimizer="adam")),
+        SupervisedSettings(training=TrainingSettings(**TRAINING)),
+    ],
+}
+
+
+def greedy(settings, seed, **options):
+    y = np.arange(N_ROWS) % 3
+    X = rows()
+    return GreedyPretraining(X, (6, 5, 4), settings, seed=seed, y=y, device="cpu", validation_rows=X[:5], **options)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("stop_after", [0, 3, 8, 12, 24])  # four records an epoch, eight a layer
+def test_greedy_pretraining_goes_on(name, stop_after, seed, tmp_path):
+    whole = greedy(LAYERS[name], seed)
+    records = list(whole)
+    first = greedy(LAYERS[name], seed, progress_seconds=0.0)
+    seen = [record for record in itertools.islice(first, stop_after) if "progress" not in record]
+    state = through_file(first.state_dict(), tmp_path / "state.h5")
+    resumed = greedy(LAYERS[name], seed)
+    resumed.load_state_dict(state)
+    seen += list(resumed)
+    assert same(whole.stack.state_dict(), resumed.stack.state_dict())
+    assert without_times(records) == without_times(seen)
+
+
+def finetuning(seed, *, arm="relu-bn", progress_seconds=None, **settings):
+    network = scratch_network(arm, N_FEATURES, (8, 6), 3, generator=torch.Generator().manual_seed(seed))
+    for layer in network.hidden:
+        layer.dropout.rate = 0.3
+    X, y = rows(), np.arange(N_ROWS) % 3
+    options = FinetuneSettings(
+        **{"head_epochs": 1, "shift": 1, **settings},
+        training=TrainingSettings(**{**TRAINING, "epochs": 3}, optimizer="adam", early_stopping=True),
+    )
+    return Finetuning(
+        network,
+        X,
+        y,
+        options,
+        seed=seed,
+        device="cpu",
+        validation=(X[:6], y[:6]),
+        image_shape=(3, 3),
+        progress_seconds=progress_seconds,
+    )
+
+
+@pytest.mark.parametrize("settings", [{}, {"head_epochs": 0, "frozen_layers": (0,)}, {"arm": "relu"}], ids=str)
+@pytest.mark.parametrize("stop_after", [0, 2, 4, 7, 8, 16])  # four records an epoch, the head's first
+def test_finetuning_goes_on(settings, stop_after, seed, tmp_path):
+    whole = finetuning(seed, **settings)
+    records = list(whole)
+    first = finetuning(seed, progress_seconds=0.0, **settings)
+    seen = [record for record in itertools.islice(first, stop_after) if "progress" not in record]
+    state = through_file(first.state_dict(), tmp_path / "state.h5")
+    resumed = finetuning(seed, **settings)
+    resumed.load_state_dict(state)
+    seen += list(resumed)
+    assert same(whole.network.state_dict(), resumed.network.state_dict())
+    assert without_times(records) == without_times(seen)
+    assert all(parameter.requires_grad for parameter in resumed.network.parameters())
