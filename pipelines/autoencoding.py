@@ -1,6 +1,5 @@
 """The `autoencoder` run: data in, a deep autoencoder out, pretrained or from random weights."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from pipelines.preparation import PreparedData
 from pipelines.pretraining import greedy_run
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
 from pipelines.provenance import origin
+from pipelines.resuming import Resuming
 from pretrain import Finetuning, GreedyPretraining, unroll
 from pretrain.baselines import AUTOENCODER_BASELINES, scratch_autoencoder
 from pretrain.device import resolve_device
@@ -32,6 +32,7 @@ def run_autoencoder(
     pretraining: Sequence[LayerSettings],
     output: str,
     overwrite: bool,
+    resuming: Resuming,
     seed: int,
     device: str,
     command: str,
@@ -47,8 +48,18 @@ def run_autoencoder(
     pretraining : sequence of settings
         One a layer, for "pretrained".
     """
-    started = time.perf_counter()
-    with TrainingProgress() as progress:
+    of_run = {
+        "data": prepared.describe(),
+        "split": prepared.split.to_dict(),
+        "settings": {
+            "start": start,
+            "hidden_layer_sizes": list(layers),
+            "layers": [to_dict(layer) for layer in pretraining] if start == "pretrained" else [],
+            "finetune": to_dict(settings),
+        },
+    }
+    identity = {**of_run, "scaling": prepared.scaling.kind, "seed": seed}
+    with TrainingProgress() as progress, resuming.begin("autoencoder", device, **identity):
         validation = prepared.validation_rows()
         if start == "pretrained":
             greedy = greedy_run(prepared, layers, pretraining, seed=seed, device=device)
@@ -58,11 +69,11 @@ def run_autoencoder(
                 validated=len(validation) > 0,
                 image_shape=prepared.dataset.image_shape,
             )
-            history = _pretrained(greedy, progress)
+            history = _pretrained(greedy, progress, resuming)
             network = unroll(greedy.stack, "autoencoder")
         else:
             network, history = _scratch(prepared, layers, start, seed), []
-        pretrain_seconds = time.perf_counter() - started
+        pretrain_seconds = sum(record["seconds"] for record in history)
         run = Finetuning(
             network,
             prepared.train_rows(),
@@ -74,20 +85,11 @@ def run_autoencoder(
             image_shape=prepared.dataset.image_shape,
             progress_seconds=PROGRESS_SECONDS,
         )
-        history += progress.follow(run)
-    seconds = time.perf_counter() - started
-    provenance = {
-        **origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)),
-        "data": prepared.describe(),
-        "split": prepared.split.to_dict(),
-        "settings": {
-            "start": start,
-            "hidden_layer_sizes": list(layers),
-            "layers": [to_dict(layer) for layer in pretraining] if start == "pretrained" else [],
-            "finetune": to_dict(settings),
-        },
-    }
+        history += progress.follow(resuming.records("finetune", run))
+    seconds = resuming.seconds
+    provenance = {**origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)), **of_run}
     checkpoints.save(network.cpu(), output, overwrite=overwrite, history=history, provenance=provenance)
+    resuming.finish()
     return {
         "output": output,
         "start": start,
@@ -100,9 +102,9 @@ def run_autoencoder(
     }
 
 
-def _pretrained(greedy: GreedyPretraining, progress: TrainingProgress) -> list[Record]:
+def _pretrained(greedy: GreedyPretraining, progress: TrainingProgress, resuming: Resuming) -> list[Record]:
     try:
-        return list(progress.follow(greedy))
+        return list(progress.follow(resuming.records("pretrain", greedy)))
     except DivergenceError as error:
         raise DivergenceError(
             f"{error} The options of `autoencoder` are those of fine-tuning, but for --scaling: pretrain by "

@@ -19,6 +19,7 @@ from pipelines.commands.run import run
 from pipelines.commands.sample import sample
 from pipelines.commands.stack import stack
 from pipelines.commands.verify import verify
+from pipelines.resuming import Stopped
 from pretrain import __version__
 from pretrain.exceptions import PretrainError
 
@@ -48,6 +49,9 @@ class _Group(click.Group):
                 "Interrupted. What was finished before is kept; an unfinished output was not written.", err=True
             )
             raise click.exceptions.Exit(INTERRUPTED) from None
+        except Stopped as stopped:
+            click.echo(str(stopped), err=True)
+            raise click.exceptions.Exit(stopped.exit_code) from None
         except PretrainError as error:
             raise _UserError(str(error)) from error
         except (MemoryError, RuntimeError) as error:

@@ -1,7 +1,6 @@
 """The `finetune` run: a stack and labelled data in, a fine-tuned network out."""
 
 import functools
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import checkpoints
 from pipelines.preparation import PreparedData
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
 from pipelines.provenance import origin
+from pipelines.resuming import Resuming
 from pretrain import Finetuning, Stack, unroll
 from pretrain.baselines import scratch_network
 from pretrain.device import resolve_device
@@ -68,10 +68,12 @@ def run_finetune(
     input_dropout: float | None,
     output: str,
     overwrite: bool,
+    resuming: Resuming,
     seed: int,
     device: str,
     command: str,
     pretraining: dict[str, Any],
+    stack_digest: str,
 ) -> dict[str, Any]:
     """Unroll, fine-tune, save, and return what the command reports.
 
@@ -83,25 +85,11 @@ def run_finetune(
         None is 0, or what the baseline has.
     pretraining : dict
         Provenance of the stack: the network's file holds it, so that a result can be followed back to the raw data.
+    stack_digest : str
+        Of the stack's file.
     """
-    started = time.perf_counter()
     network, y, validation = _initial(stack, prepared, task, start, dropout, input_dropout, seed)
-    run = Finetuning(
-        network,
-        prepared.train_rows(),
-        y,
-        settings,
-        seed=seed,
-        device=device,
-        validation=validation,
-        image_shape=prepared.dataset.image_shape,
-        progress_seconds=PROGRESS_SECONDS,
-    )
-    with TrainingProgress() as progress:
-        history = list(progress.follow(run))
-    seconds = time.perf_counter() - started
-    provenance = {
-        **origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)),
+    of_run = {
         "data": prepared.describe(),
         "split": prepared.split.to_dict(),
         "settings": {
@@ -110,9 +98,29 @@ def run_finetune(
             "dropout": network.architecture.dropout,
             "input_dropout": network.architecture.input_dropout,
         },
+    }
+    identity = {**of_run, "task": task, "stack": stack_digest, "seed": seed}
+    with TrainingProgress() as progress, resuming.begin("finetune", device, **identity):
+        run = Finetuning(
+            network,
+            prepared.train_rows(),
+            y,
+            settings,
+            seed=seed,
+            device=device,
+            validation=validation,
+            image_shape=prepared.dataset.image_shape,
+            progress_seconds=PROGRESS_SECONDS,
+        )
+        history = list(progress.follow(resuming.records("finetune", run)))
+    seconds = resuming.seconds
+    provenance = {
+        **origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)),
+        **of_run,
         "pretraining": pretraining,
     }
     checkpoints.save(network.cpu(), output, overwrite=overwrite, history=history, provenance=provenance)
+    resuming.finish()
     last = history[-1] if history else {}
     return {
         "output": output,

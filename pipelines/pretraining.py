@@ -1,6 +1,5 @@
 """The `stack` run: data in, a greedily pretrained stack out."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from pipelines.finetuning import Targets
 from pipelines.preparation import PreparedData, take_rows
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
 from pipelines.provenance import origin
+from pipelines.resuming import Resuming
 from pretrain import GreedyPretraining, Stack
 from pretrain.device import resolve_device
 from pretrain.settings import LayerSettings, SupervisedSettings, to_dict
@@ -58,6 +58,7 @@ def pretrain_stack(
     monitor: bool = False,
     class_weight: str = "none",
     progress: TrainingProgress,
+    resuming: Resuming | None = None,
     title: str = "",
     transient: bool = False,
 ) -> tuple[Stack, list[Record]]:
@@ -65,7 +66,7 @@ def pretrain_stack(
 
     Labels are read for supervised layers and for `class_weight` alone. With `monitor`, or validation rows in the
     split, the records have the figures of `LayerMonitor`. `class_weight` "balanced" weighs the rows by their labels,
-    so that all labels count alike.
+    so that all labels count alike. With `resuming` the training goes on where it was stopped.
     """
     validation = prepared.validation_rows()
     rows = prepared.split.train if rows is None else rows
@@ -81,7 +82,8 @@ def pretrain_stack(
         validation_rows=validation if monitor and len(validation) else None,
         monitor=monitor,
     )
-    history = list(progress.follow(run, title, transient=transient))
+    records = run if resuming is None else resuming.records("pretrain", run)
+    history = list(progress.follow(records, title, transient=transient))
     return run.stack, history
 
 
@@ -101,6 +103,7 @@ def run_stack(
     *,
     output: str,
     overwrite: bool,
+    resuming: Resuming,
     seed: int,
     device: str,
     command: str,
@@ -108,31 +111,34 @@ def run_stack(
     class_weight: str = "none",
 ) -> dict[str, Any]:
     """Pretrain, save, and return what the command reports: seconds, loss a layer, sizes."""
-    started = time.perf_counter()
-    with TrainingProgress() as progress:
+    monitor = monitor or len(prepared.split.validation) > 0
+    given = settings if isinstance(settings, Sequence) else [settings] * len(hidden_layer_sizes)
+    of_run = {
+        "data": prepared.describe(),
+        "split": prepared.split.to_dict(),
+        "settings": {
+            "hidden_layer_sizes": list(hidden_layer_sizes),
+            "layers": [to_dict(s) for s in given],
+            "class_weight": class_weight,
+        },
+    }
+    identity = {**of_run, "scaling": prepared.scaling.kind, "monitor": monitor, "seed": seed}
+    with TrainingProgress() as progress, resuming.begin("stack", device, **identity):
         stack, history = pretrain_stack(
             prepared,
             hidden_layer_sizes,
             settings,
             seed=seed,
             device=device,
-            monitor=monitor or len(prepared.split.validation) > 0,
+            monitor=monitor,
             class_weight=class_weight,
             progress=progress,
+            resuming=resuming,
         )
-    seconds = time.perf_counter() - started
-    given = settings if isinstance(settings, Sequence) else [settings] * len(stack.layers)
-    provenance = {
-        **origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)),
-        "data": prepared.describe(),
-        "split": prepared.split.to_dict(),
-        "settings": {
-            "hidden_layer_sizes": list(stack.hidden_layer_sizes),
-            "layers": [to_dict(s) for s in given],
-            "class_weight": class_weight,
-        },
-    }
+    seconds = resuming.seconds
+    provenance = {**origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)), **of_run}
     checkpoints.save(stack.cpu(), output, overwrite=overwrite, history=history, provenance=provenance)
+    resuming.finish()
     return {
         "output": output,
         "kind": stack.layers[0].kind,

@@ -17,12 +17,14 @@ from pipelines.commands.options import (
     output_option,
     report_result,
     require_free_output,
+    resume_options,
     run_options,
     settings_options,
     shift_option,
     training_settings,
 )
 from pipelines.preparation import prepare
+from pipelines.resuming import Resuming
 from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES
 from pretrain.settings import (
     DECODING_KINDS,
@@ -79,6 +81,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
 @output_option("the autoencoder (HDF5)")
 @settings_options(TRAINING_OPTIONS)
 @data_options
+@resume_options
 @run_options
 def autoencoder(
     data: str,
@@ -87,6 +90,8 @@ def autoencoder(
     validation_fraction: float | None,
     output: Path,
     overwrite: bool,
+    checkpoint_every: float,
+    resume: bool,
     target: str | None,
     scaling: str,
     test_fraction: float,
@@ -103,6 +108,7 @@ def autoencoder(
     test rows.
     """
     settings, pretraining = _settings(given), _pretraining(layers, given)
+    resuming = Resuming(output, every=checkpoint_every, resume=resume, overwrite=overwrite)
     require_free_output(output, overwrite)
     if validation_fraction is None:
         validation_fraction = 0.1 if settings.training.early_stopping else 0.0
@@ -123,6 +129,7 @@ def autoencoder(
         pretraining=pretraining,
         output=str(output),
         overwrite=overwrite,
+        resuming=resuming,
         seed=seed,
         device=device,
         command=command_line(),

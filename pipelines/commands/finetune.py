@@ -15,6 +15,7 @@ from pipelines.commands.options import (
     output_option,
     report_result,
     require_free_output,
+    resume_options,
     run_options,
     settings_options,
     shift_option,
@@ -22,6 +23,7 @@ from pipelines.commands.options import (
 )
 from pipelines.finetuning import INTO, run_finetune
 from pipelines.preparation import prepare_as_before, require_features, same_data
+from pipelines.resuming import Resuming
 from pretrain import Stack
 from pretrain.baselines import BASELINES
 from pretrain.exceptions import SettingsError
@@ -70,6 +72,7 @@ def _settings(given: dict[str, Any]) -> FinetuneSettings:
 @shift_option
 @output_option("the network (HDF5)")
 @settings_options(TRAINING_OPTIONS)
+@resume_options
 @run_options
 def finetune(
     stack_file: str,
@@ -82,6 +85,8 @@ def finetune(
     validation_fraction: float | None,
     output: Path,
     overwrite: bool,
+    checkpoint_every: float,
+    resume: bool,
     seed: int,
     device: str,
     as_json: bool,
@@ -98,13 +103,15 @@ def finetune(
         raise click.UsageError(
             "--start is for classifiers and regressors; `pretrain autoencoder --start` is for these."
         )
+    resuming = Resuming(output, every=checkpoint_every, resume=resume, overwrite=overwrite)
     require_free_output(output, overwrite)
     stack = checkpoints.load(stack_file)
     if not isinstance(stack, Stack):
         raise SettingsError(
             f"{stack_file} holds a {type(stack).__name__}; finetune takes a stack, which `pretrain stack` makes."
         )
-    record = checkpoints.describe(stack_file).get("provenance") or {}
+    described = checkpoints.describe(stack_file)
+    record = described["provenance"] or {}
     if validation_fraction is None and settings.training.early_stopping:
         validation_fraction = 0.1
     prepared = prepare_as_before(
@@ -127,10 +134,12 @@ def finetune(
         input_dropout=input_dropout,
         output=str(output),
         overwrite=overwrite,
+        resuming=resuming,
         seed=seed,
         device=device,
         command=command_line(),
         pretraining=record,
+        stack_digest=described["digest"],
     )
     report_result(result, [_line(result)], as_json)
 

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from checkpoints import output_lock
+from pipelines.resuming import CHECKPOINT_SECONDS
 from pretrain.activations import ACTIVATIONS
 from pretrain.autoencoder_settings import CORRUPTIONS, RECONSTRUCTION_LOSSES
 from pretrain.device import DEVICES
@@ -232,6 +233,19 @@ def output_option(what: str) -> Callable[[F], F]:
         )(command)
 
     return decorate
+
+
+def resume_options(command: F) -> F:
+    """--checkpoint-every and --resume."""
+    text = "Go on with the run that was stopped: the same command, and this."
+    command = click.option("--resume", is_flag=True, help=text)(command)
+    return click.option(
+        "--checkpoint-every",
+        type=click.FloatRange(min=0),
+        default=CHECKPOINT_SECONDS,
+        show_default=True,
+        help="Seconds between two states of the run beside the output; 0: only when it is stopped.",
+    )(command)
 
 
 def require_free_output(output: Path, overwrite: bool) -> None:

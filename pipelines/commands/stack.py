@@ -16,12 +16,14 @@ from pipelines.commands.options import (
     output_option,
     report_result,
     require_free_output,
+    resume_options,
     run_options,
     setting_options,
     settings_options,
 )
 from pipelines.preparation import prepare
 from pipelines.pretraining import run_stack
+from pipelines.resuming import Resuming
 from pretrain.settings import LAYER_SETTINGS
 
 
@@ -57,6 +59,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
     help="balanced: rows of rare labels count more, so that all labels count alike.",
 )
 @data_options
+@resume_options
 @run_options
 def stack(
     data: str,
@@ -64,6 +67,8 @@ def stack(
     kind: str,
     output: Path,
     overwrite: bool,
+    checkpoint_every: float,
+    resume: bool,
     monitor: bool,
     validation_fraction: float,
     class_weight: str,
@@ -84,6 +89,7 @@ def stack(
     Options of the training take one value for all layers, or one for each: --learning-rate 0.1,0.1,0.001.
     """
     settings = layer_settings(kind, len(layers), given)
+    resuming = Resuming(output, every=checkpoint_every, resume=resume, overwrite=overwrite)
     require_free_output(output, overwrite)
     bernoulli = kind == "rbm" and getattr(settings[0], "visible_units", None) == "bernoulli"
     prepared = prepare(
@@ -103,6 +109,7 @@ def stack(
         class_weight=class_weight,
         output=str(output),
         overwrite=overwrite,
+        resuming=resuming,
         seed=seed,
         device=device,
         command=command_line(),
