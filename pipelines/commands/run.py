@@ -10,14 +10,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+import checkpoints
 from pipelines.commands.autoencoder import autoencoder
 from pipelines.commands.compare import compare
 from pipelines.commands.dbn import dbn
 from pipelines.commands.evaluate import evaluate
 from pipelines.commands.finetune import finetune
-from pipelines.commands.options import ARGUMENTS, QUIET, RESULT, run_options
+from pipelines.commands.options import ARGUMENTS, QUIET, RESULT, resume_options, run_options
 from pipelines.commands.stack import stack
-from pipelines.recipe import Recipe, read_recipe
+from pipelines.recipe import OUTPUTS, Recipe, read_recipe
+from pipelines.resuming import state_path
 from pretrain.exceptions import SettingsError
 
 STEPS = {
@@ -35,17 +37,23 @@ STEPS = {
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder; runs/RECIPE by default.")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in the folder.")
 @click.option("--data", help="Run on other data than the recipe names.")
+@resume_options
 @run_options
 def run(
     recipe: str,
     output: Path | None,
     overwrite: bool,
     data: str | None,
+    checkpoint_every: float,
+    resume: bool,
     seed: int,
     device: str,
     as_json: bool,
 ) -> None:
-    """Run RECIPE (a name that `pretrain recipes` lists, or a .toml file), and print the published number too."""
+    """Run RECIPE (a name that `pretrain recipes` lists, or a .toml file), and print the published number too.
+
+    With --resume, steps whose outputs are there are not repeated, and the one that was stopped goes on.
+    """
     chosen = read_recipe(recipe)
     folder = output or Path("runs") / chosen.name
     steps = chosen.commands(data or chosen.data, folder, {"seed": seed, "device": device}, typed=_typed())
@@ -53,13 +61,17 @@ def run(
         STEPS[name].make_context(name, arguments)  # a wrong option is found before anything runs
     compares = any(step["command"] == "compare" for step in chosen.steps)
     if not compares:  # a comparison knows its own folder and goes on in it
-        _open_folder(folder, overwrite)
+        _open_folder(folder, overwrite or resume)
     started = time.perf_counter()
     result: dict[str, Any] = {}
     controls: dict[str, dict[str, Any]] = {}
     for arguments, control in zip(steps, chosen.controls, strict=True):
         if compares and overwrite:
             arguments.append("--overwrite")
+        if arguments[0] in OUTPUTS:
+            arguments += ["--checkpoint-every", str(checkpoint_every)]
+            if resume and _is_done(arguments):
+                continue
         click.echo(f"pretrain {shlex.join(arguments)}", err=True)
         (result if control is None else controls.setdefault(control, {})).update(_step(arguments, as_json))
     if controls:
@@ -75,6 +87,27 @@ def _open_folder(folder: Path, overwrite: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"{folder} cannot be a run folder: {error.strerror}.") from error
+
+
+def _is_done(arguments: list[str]) -> bool:
+    """Whether the output of a step is there; to a step that was stopped, --resume is added."""
+    output = Path(arguments[arguments.index("--output") + 1])
+    if state_path(output).exists():
+        arguments.append("--resume")
+        return False
+    if not output.exists():
+        return False
+    command = (checkpoints.describe(output)["provenance"] or {}).get("command", "")
+    if _without_keeping(command) != _without_keeping(shlex.join(["pretrain", *arguments])):
+        raise SettingsError(
+            f"{output} is not what this recipe makes with these options, but was made by {command!r}. Give the "
+            "options of then, or --overwrite in place of --resume to begin anew."
+        )
+    return True
+
+
+def _without_keeping(command: str) -> str:
+    return command.partition(" --checkpoint-every ")[0]
 
 
 def _typed() -> set[str]:
