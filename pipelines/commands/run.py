@@ -18,7 +18,7 @@ from pipelines.commands.evaluate import evaluate
 from pipelines.commands.finetune import finetune
 from pipelines.commands.options import ARGUMENTS, QUIET, RESULT, resume_options, run_options
 from pipelines.commands.stack import stack
-from pipelines.recipe import OUTPUTS, Recipe, read_recipe
+from pipelines.recipe import Recipe, read_recipe
 from pipelines.resuming import state_path
 from pretrain.exceptions import SettingsError
 
@@ -68,7 +68,7 @@ def run(
     for arguments, control in zip(steps, chosen.controls, strict=True):
         if compares and overwrite:
             arguments.append("--overwrite")
-        if arguments[0] in OUTPUTS:
+        if _is_resumable(arguments[0]):
             arguments += ["--checkpoint-every", str(checkpoint_every)]
             if resume and _is_done(arguments):
                 continue
@@ -87,6 +87,10 @@ def _open_folder(folder: Path, overwrite: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"{folder} cannot be a run folder: {error.strerror}.") from error
+
+
+def _is_resumable(command: str) -> bool:
+    return "resume" in {parameter.name for parameter in STEPS[command].params}
 
 
 def _is_done(arguments: list[str]) -> bool:
