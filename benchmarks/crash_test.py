@@ -42,12 +42,12 @@ from pretrain.exceptions import CheckpointError
 
 # A command is added by one row; "given.h5" is a stack.
 COMMANDS = {
-    "stack": ("stack", "digits", "--layers", "100,50", "--epochs", "10", "--gradient-estimator", "pcd"),
+    "stack": ("stack", "digits", "--layers", "50,30", "--epochs", "5", "--gradient-estimator", "pcd"),
     "finetune": (
-        "finetune", "given.h5", "digits", "--head-epochs", "3", "--epochs", "12", "--dropout", "0.2", "--shift", "1",
-        "--early-stopping", "true", "--n-iter-no-change", "12",
+        "finetune", "given.h5", "digits", "--head-epochs", "2", "--epochs", "6", "--dropout", "0.2", "--shift", "1",
+        "--early-stopping", "true", "--n-iter-no-change", "6",
     ),
-    "autoencoder": ("autoencoder", "digits", "--layers", "50,10", "--pretrain-epochs", "4", "--epochs", "8"),
+    "autoencoder": ("autoencoder", "digits", "--layers", "30,10", "--pretrain-epochs", "3", "--epochs", "4"),
 }  # fmt: skip
 COUNTS = ("kills", "finished", "losses", "unreadable", "different", "unclear")
 SHARE_KILLED = 0.8  # of the attempts; the others may go on to the end
@@ -140,14 +140,14 @@ def crash(run: Run, n_kills: int, draw: random.Random) -> None:
             assert run.attempt() == 0, run.told
         if run.output.exists():
             run.look_at_output(whole)
-    fill_the_disk(run, seconds, whole)
+    fill_the_disk(run, seconds, whole, draw)
 
 
-def fill_the_disk(run: Run, seconds: float, whole: dict[str, Any]) -> None:
+def fill_the_disk(run: Run, seconds: float, whole: dict[str, Any], draw: random.Random) -> None:
     """Resume a command where its state does not fit, and then where it does."""
     while not run.state.exists():
         run.output.unlink(missing_ok=True)
-        run.attempt(kill_after=seconds / 2)
+        run.attempt(kill_after=draw.uniform(0, seconds))
     kept = run.state.read_bytes()
     status = run.attempt(largest_file=len(kept) // 2)
     run.counts["unclear"] += status != 2 or "Cannot save to" not in run.told or "Traceback" in run.told
@@ -174,6 +174,7 @@ def main(kills: int, checkpoint_every: float, seed: int, output: Path | None) ->
             run = Run(name, own, checkpoint_every)
             crash(run, kills // len(COMMANDS) + (k < kills % len(COMMANDS)), draw)
             results[name] = {**run.counts, "leftovers": len(list(own.glob(".*.tmp")))}
+            click.echo(f"{name}: {results[name]}", err=True)
     header = ["command", *COUNTS, "leftovers"]
     click.echo(format_table(header, [[name, *map(str, counts.values())] for name, counts in results.items()]))
     write_json(output, {"machine": describe_machine(torch.device("cpu")), "results": results})
