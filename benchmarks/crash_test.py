@@ -42,12 +42,12 @@ from pretrain.exceptions import CheckpointError
 
 # A command is added by one row; "given.h5" is a stack.
 COMMANDS = {
-    "stack": ("stack", "digits", "--layers", "50,30", "--epochs", "5", "--gradient-estimator", "pcd"),
+    "stack": ("stack", "digits", "--layers", "50,30", "--epochs", "30", "--gradient-estimator", "pcd"),
     "finetune": (
-        "finetune", "given.h5", "digits", "--head-epochs", "2", "--epochs", "6", "--dropout", "0.2", "--shift", "1",
-        "--early-stopping", "true", "--n-iter-no-change", "6",
+        "finetune", "given.h5", "digits", "--head-epochs", "5", "--epochs", "20", "--dropout", "0.2", "--shift", "1",
+        "--early-stopping", "true", "--n-iter-no-change", "20",
     ),
-    "autoencoder": ("autoencoder", "digits", "--layers", "30,10", "--pretrain-epochs", "3", "--epochs", "4"),
+    "autoencoder": ("autoencoder", "digits", "--layers", "30,10", "--pretrain-epochs", "10", "--epochs", "15"),
 }  # fmt: skip
 COUNTS = ("kills", "finished", "losses", "unreadable", "different", "unclear")
 SHARE_KILLED = 0.8  # of the attempts; the others may go on to the end
@@ -158,7 +158,7 @@ def fill_the_disk(run: Run, seconds: float, whole: dict[str, Any], draw: random.
 
 @click.command(help=__doc__, context_settings={"max_content_width": 110})
 @click.option("--kills", type=click.IntRange(min=1), default=200, show_default=True, help="Of all commands together.")
-@click.option("--checkpoint-every", type=float, default=0.3, show_default=True, help="Seconds between two states.")
+@click.option("--checkpoint-every", type=float, default=0.05, show_default=True, help="Seconds between two states.")
 @click.option("--seed", default=0, show_default=True, help="Draws the moments.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file of the counts.")
 def main(kills: int, checkpoint_every: float, seed: int, output: Path | None) -> None:
