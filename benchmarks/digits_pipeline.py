@@ -17,11 +17,11 @@ BernoulliRBM
     The example.
 RBMTransformer
     The example with the class exchanged and every argument kept. What the example leaves alone is each library's
-    own: batches of 10 there and of 50 here; momentum here alone.
+    own: batches of 10 there, a fiftieth of the rows (at most 100) here; momentum and weight decay here alone.
 RBMTransformer, batches of 10
     The same with scikit-learn's batches: as many updates as it makes.
 RBMTransformer, plain steps of 10
-    Without momentum too, as scikit-learn's updates are.
+    Without momentum and weight decay too, as scikit-learn's updates are.
 RBMTransformer, persistent chains
     The same with scikit-learn's algorithm, stochastic maximum likelihood: only the initial weights are wider (0.1
     against 0.01) and the rows are shuffled every epoch.
@@ -54,7 +54,7 @@ SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  # rows and columns of an im
 EXAMPLE = {"n_components": 100, "learning_rate": 0.06, "n_iter": 10}
 RBM_C, PIXELS_C = 6000, 100
 REFERENCE = "BernoulliRBM"
-PLAIN_STEPS = {**EXAMPLE, "batch_size": 10, "momentum": 0.0}
+PLAIN_STEPS = {**EXAMPLE, "batch_size": 10, "momentum": 0.0, "weight_decay": 0.0}
 ARMS: dict[str, tuple[Any, dict[str, Any]]] = {
     "raw pixels": (None, {}),
     REFERENCE: (BernoulliRBM, EXAMPLE),

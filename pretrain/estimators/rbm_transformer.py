@@ -50,8 +50,7 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         Hidden units.
     learning_rate : float or "auto", default="auto"
         "auto" is 0.1, and less for units that are not binary (`RBM.default_learning_rate`).
-    batch_size : int or "auto", default=50
-        Rows a step; "auto" is a fiftieth of the rows, between 10 and 100.
+    batch_size : int or "auto", default="auto"
     n_iter : int or "auto", default="auto"
         Epochs.
     visible_units, hidden_units : str, default="bernoulli"
@@ -110,7 +109,7 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         n_components: int = 256,
         *,
         learning_rate: Any = "auto",
-        batch_size: Any = 50,
+        batch_size: Any = "auto",
         n_iter: Any = "auto",
         visible_units: str = "bernoulli",
         hidden_units: str = "bernoulli",
