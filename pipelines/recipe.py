@@ -160,7 +160,7 @@ def _check(content: Mapping[str, Any], path: Path) -> None:
         raise SettingsError(f"{path}: [paper] must have source and one of {', '.join(MEASURES)}; got {paper!r}.")
     if steps[0].get("command") in READS:
         raise SettingsError(
-            f"{path}: the first step, {steps[0]['command']!r}, has no file to read; begin with stack."
+            f"{path}: the first step, {steps[0]['command']!r}, has no file to read; begin with a step that trains."
         )
     for step in steps:
         if step.get("command") not in COMMANDS:

@@ -41,7 +41,7 @@ def draw_frames(
     """
     device = dbn.memory.weight.device
     clamped = None if labels is None else torch.tensor(labels, device=device)
-    generator = RandomStreams(seed).generator("sampling", device=device)
+    generator = RandomStreams(seed).generator("fantasies", device=device)
     fantasies = Fantasies(dbn, n_samples, labels=clamped, generator=generator)
     fantasies.advance(n_gibbs)
     frames = islice(fantasies.watch(every=every, states=states), n_frames)

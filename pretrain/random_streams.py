@@ -22,6 +22,7 @@ STREAM_NAMES = (
     "likelihood",
     "contraction",
     "shift",
+    "fantasies",
 )
 INT16_MAX = 2**15 - 1
 

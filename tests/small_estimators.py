@@ -28,6 +28,8 @@ def make(name, **changes):
         "max_iter": 3,
         "batch_size": 13,
         "pretrain_batch_size": 17,
+        "up_down_epochs": 2,
+        "up_down_batch_size": 13,
         "random_state": 0,
     }
     cls = getattr(pretrain.estimators, name)

@@ -47,8 +47,9 @@ for trial in range(24):
     if process == 0:
         save_for_ever(number)
     time.sleep(0.05 + 0.0007 * trial)
-    os.kill(process, how)
-    os.waitpid(process, 0)
+    while os.waitpid(process, os.WNOHANG)[0] == 0:  # Python loses an interrupt that comes while it tidies up
+        os.kill(process, how)
+        time.sleep(0.02)
     found = checkpoints.describe(path)["provenance"]["number"]
     weight = checkpoints.load(path).layers[0].weight
     left = [name for name in os.listdir(path.parent) if f".{process}." in name]

@@ -32,6 +32,13 @@ BASE = {
         for name in ("DBNClassifier", "DBNRegressor", "DeepAutoencoder", "SDAEClassifier", "SDAERegressor")
     },
     **{name: SUPERVISED for name in ("ScratchClassifier", "ScratchRegressor")},
+    "GenerativeDBN": {
+        **SHAPE,
+        "pretrain_epochs": 2,
+        "pretrain_batch_size": 17,
+        "up_down_epochs": 3,
+        "up_down_batch_size": 13,
+    },
 }
 
 # Parameter -> (another value, what else must be set for it to matter).
@@ -73,6 +80,14 @@ EFFECTS = {
     "pretrain_momentum": (0.6, LONG_RAMP),
     "pretrain_weight_decay": (0.1, {}),
     "pretrain_solver": ("sgd", {}),
+    "up_down_epochs": (1, {}),
+    "up_down_gibbs_steps": ((1,), {}),
+    "up_down_batch_size": (29, {}),
+    "up_down_solver": ("adam", {}),
+    "up_down_learning_rate": (0.1, {}),
+    "up_down_schedule": ("linear", {}),
+    "up_down_momentum": (0.6, {}),
+    "up_down_weight_decay": (0.1, {}),
     "head_epochs": (1, {}),
     "reconstruction_loss": ("squared_error", {}),
     "solver": ("rmsprop", {}),
@@ -143,6 +158,14 @@ ILLEGAL = {
     "pretrain_momentum": (1.0, -0.1, "heavy"),
     "pretrain_weight_decay": (-1e-3, None),
     "pretrain_solver": ("newton",),
+    "up_down_epochs": (-1, 1.5, "many"),
+    "up_down_gibbs_steps": (3, (0,), (2.5,)),
+    "up_down_batch_size": (0, "all"),
+    "up_down_solver": ("newton",),
+    "up_down_learning_rate": (0, -1, np.nan),
+    "up_down_schedule": ("random",),
+    "up_down_momentum": (1.0, -0.1),
+    "up_down_weight_decay": (-1, None),
     "head_epochs": (-1, 0.5),
     "reconstruction_loss": ("absolute", None),
     "solver": ("newton", None),

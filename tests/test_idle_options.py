@@ -49,6 +49,7 @@ IDLE = [
     (f"{AUTOENCODER} --start relu", "--visible-units gaussian", "pretrained layers of --kind rbm", ""),
     (f"{AUTOENCODER} --kind autoencoder", "--visible-units gaussian", "pretrained layers of --kind rbm", ""),
     (COMPARE, "--pretrain-epochs 3", "pretrained layers", "--arms relu,dbn"),
+    (EVALUATE, "--baseline-units 5", "--baselines", "--baselines"),
     (EVALUATE, "--ais-runs 5", "--likelihood", "--likelihood"),
     (EVALUATE, "--ais-temperatures 5", "--likelihood", "--likelihood"),
 ]

@@ -140,6 +140,7 @@ def test_stopping_says_how_to_go_on_and_restores_the_handlers(cli, after_records
 def test_a_second_interrupt_stops_at_once(cli, after_records):
     def twice():
         signal.raise_signal(signal.SIGINT)
+        time.sleep(0.01)  # two at once would be one
         signal.raise_signal(signal.SIGINT)
 
     after_records(3, twice)

@@ -256,7 +256,7 @@ def test_the_order_of_rows_follows_the_seed(cli, same_start, tmp_path):
     cli("stack", "a.npz", *LAYERS, "--epochs", "1", "-o", "stack.h5")
     for seed in (0, 1):
         cli("finetune", "stack.h5", "a.npz", "--epochs", "1", "--seed", seed, "-o", f"{seed}.h5")
-        options = (*COMPARE, "--arms", "relu", "--seed", seed)
+        options = (*COMPARE, "--arms", "dbn,relu", "--seed", seed)
         cli("compare", "a.npz", *options, "-o", f"run{seed}")
     assert differing("0.h5", "1.h5") != []
     network = "networks/relu-all-seed{}.h5"

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pipelines.belief_nets import run_dbn
+from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
     LAYER_OPTIONS,
     TRAINING_OPTIONS,
@@ -36,7 +37,22 @@ MEMORY_OPTIONS = {
 UP_DOWN_OPTIONS = {f"{PREFIX}{name}": (kind, f"up-down: {text}") for name, (kind, text) in TRAINING_OPTIONS.items()}
 
 
-@click.command(epilog="Example: pretrain dbn digits --layers 200,200,500 --up-down-epochs 30 -o dbn.h5")
+def _greedy(layers: tuple[int, ...], given: dict[str, Any]) -> list[Any]:
+    upper = {name: value for name, value in given.items() if name in {**UNSTOPPED_OPTIONS, **MEMORY_OPTIONS}}
+    settings: list[Any] = layer_settings("rbm", len(layers), upper)
+    settings[0] = dataclasses.replace(settings[0], **{name: given[name] for name in ON_DATA})
+    return settings
+
+
+def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**vars(layer), **vars(layer.training)} for layer in _greedy(params["layers"], params)]
+
+
+@click.command(
+    cls=CheckedCommand,
+    settle=_settle,
+    epilog="Example: pretrain dbn digits --layers 200,200,500 --up-down-epochs 30 -o dbn.h5",
+)
 @click.argument("data")
 @click.option("--layers", type=CommaList(click.INT), required=True, help="Hidden units of each layer, bottom first.")
 @click.option("--without-labels", is_flag=True, help="Model the rows alone, though the data have labels.")
@@ -68,8 +84,6 @@ def dbn(
     without_labels: bool,
     output: Path,
     overwrite: bool,
-    visible_units: str,
-    binarize: bool,
     up_down_gibbs_steps: tuple[int, ...],
     validation_fraction: float,
     target: str | None,
@@ -88,8 +102,7 @@ def dbn(
     """
     up_down = {name.removeprefix(PREFIX): given.pop(name) for name in UP_DOWN_OPTIONS}
     training = training_settings(UP_DOWN_TRAINING, up_down)
-    settings: Any = layer_settings("rbm", len(layers), given)
-    settings[0] = dataclasses.replace(settings[0], visible_units=visible_units, binarize=binarize)
+    settings = _greedy(layers, given)
     require_free_output(output, overwrite)
     prepared = prepare(
         data,
@@ -98,13 +111,13 @@ def dbn(
         seed=split_seed,
         test_fraction=test_fraction,
         validation_fraction=validation_fraction,
-        unit_interval=visible_units == "bernoulli",
+        unit_interval=given["visible_units"] == "bernoulli",
     )
     result = run_dbn(
         prepared,
         layers,
         settings,
-        UpDownSettings(up_down_gibbs_steps, binarize, training),
+        UpDownSettings(up_down_gibbs_steps, given["binarize"], training),
         with_labels=prepared.dataset.y is not None and not without_labels,
         output=str(output),
         overwrite=overwrite,

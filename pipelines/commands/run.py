@@ -18,7 +18,7 @@ from pipelines.commands.evaluate import evaluate
 from pipelines.commands.finetune import finetune
 from pipelines.commands.options import ARGUMENTS, QUIET, RESULT, resume_options, run_options
 from pipelines.commands.stack import stack
-from pipelines.recipe import Recipe, read_recipe
+from pipelines.recipe import OUTPUTS, Recipe, read_recipe
 from pipelines.resuming import state_path
 from pretrain.exceptions import SettingsError
 
@@ -70,8 +70,8 @@ def run(
             arguments.append("--overwrite")
         if _is_resumable(arguments[0]):
             arguments += ["--checkpoint-every", str(checkpoint_every)]
-            if resume and _is_done(arguments):
-                continue
+        if resume and arguments[0] in OUTPUTS and _is_done(arguments):
+            continue
         click.echo(f"pretrain {shlex.join(arguments)}", err=True)
         (result if control is None else controls.setdefault(control, {})).update(_step(arguments, as_json))
     if controls:

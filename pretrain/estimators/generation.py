@@ -103,7 +103,7 @@ class GenerativeEstimator:
         require_number("sample", "n_samples", n_samples, at_least=1, integer=True)
         require_flag("sample", "states", states)
         labels = None if label is None else torch.full((n_samples,), self._index(label), device=self._device)
-        generator = RandomStreams(seed_from(random_state)).generator("sampling", device=self._device)
+        generator = RandomStreams(seed_from(random_state)).generator("fantasies", device=self._device)
         return Fantasies(self.dbn_, n_samples, labels=labels, generator=generator)
 
     def _index(self, label: Any) -> int:

@@ -26,7 +26,7 @@ from pretrain.estimators.inputs import (
     training_settings,
 )
 from pretrain.estimators.pretrained import RBM_PARAMETERS
-from pretrain.exceptions import DataError
+from pretrain.exceptions import DataError, SettingsError
 from pretrain.settings import RBMSettings
 from pretrain.stack import map_rows
 from pretrain.training import Record
@@ -243,7 +243,11 @@ class GenerativeDBN(GenerativeEstimator, ClassifierMixin, ModelEstimator):
 
     def _up_down_settings(self) -> UpDownSettings:
         training = training_settings(self, UP_DOWN_PARAMETERS, UP_DOWN_TRAINING)
-        return UpDownSettings(self.up_down_gibbs_steps, self.binarize, training)
+        try:
+            return UpDownSettings(self.up_down_gibbs_steps, self.binarize, training)
+        except SettingsError as error:
+            said = str(error).replace("n_gibbs_steps of UpDownSettings", "up_down_gibbs_steps of GenerativeDBN")
+            raise SettingsError(said) from error
 
 
 def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
