@@ -1,4 +1,4 @@
-"""Greedy layer-wise pretraining: RBMs and autoencoders, stacked, unrolled, fine-tuned and compared.
+"""Greedy layer-wise pretraining: RBMs, autoencoders and deep belief nets, stacked, unrolled, fine-tuned, compared.
 
 Arrays go in, layers are pretrained greedily into a `Stack`, the stack is unrolled into a feed-forward network
 by `unroll`, and the network is fine-tuned by backpropagation. The estimators do all of it behind scikit-learn's
