@@ -25,6 +25,7 @@ import checkpoints
 from pretrain.rbm import RBM
 from pretrain.stack import Stack
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 path = pathlib.Path(sys.argv[1])
 stack = Stack([RBM(300, 200)])
 
