@@ -64,7 +64,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="pretrain")
 def main() -> None:
-    """Greedy layer-wise pretraining: stack layers, unroll, fine-tune, generate, compare with networks from scratch."""
+    """Greedy layer-wise pretraining: stack layers, unroll, fine-tune, generate, compare with scratch."""
 
 
 COMMANDS = (
