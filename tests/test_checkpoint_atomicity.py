@@ -21,11 +21,13 @@ from pretrain.stack import Stack
 # Ends child processes that save without pause, and says after each what file there is and what lies beside it.
 END_WRITERS = """
 import itertools, json, os, pathlib, signal, sys, time
+import torch
 import checkpoints
 from pretrain.rbm import RBM
 from pretrain.stack import Stack
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+torch.set_num_threads(1)  # OpenMP's threads do not outlive a fork, and a child would wait for them for ever
 path = pathlib.Path(sys.argv[1])
 stack = Stack([RBM(300, 200)])
 
