@@ -191,7 +191,7 @@ def test_minus_one_marks_rows_without_a_label():
     [
         ({"up_down_learning_rate": -1}, "up_down_learning_rate of GenerativeDBN must be"),
         ({"pretrain_momentum": 1}, "pretrain_momentum of GenerativeDBN must be"),
-        ({"up_down_gibbs_steps": (0,)}, "n_gibbs_steps of UpDownSettings"),
+        ({"up_down_gibbs_steps": (0,)}, "up_down_gibbs_steps of GenerativeDBN"),
         ({"hidden_layer_sizes": 7}, "hidden_layer_sizes of GenerativeDBN must be a list"),
         ({"visible_units": "gaussian_learned"}, "no generative layer of gaussian_learned"),
     ],
