@@ -1,4 +1,4 @@
-"""Text files that are complete or not there."""
+"""Files that are complete or not there."""
 
 import os
 import tempfile
@@ -8,6 +8,11 @@ from pretrain.exceptions import DataError
 
 
 def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a temporary file in the same folder, sync it, and rename it to `path`.
 
     Raises
@@ -19,8 +24,8 @@ def write_text(path: Path, text: str) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         try:
             os.fchmod(handle, 0o666 & ~_umask())  # mkstemp's file is for its owner alone
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -28,7 +33,7 @@ def write_text(path: Path, text: str) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise DataError(f"{path} could not be written: {error.strerror}.") from error
+        raise DataError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _umask() -> int:

@@ -1,14 +1,13 @@
 """Images side by side on a page, and pages as files: one as a .png, several as a film in a .gif."""
 
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from pipelines.atomic import write_bytes
 from pretrain.exceptions import DataError
 
 FORMATS = {".png": "PNG", ".gif": "GIF"}
@@ -32,13 +31,7 @@ def save_pages(pages: Sequence[np.ndarray], path: Path) -> None:
     film = {"save_all": True, "append_images": others, "duration": FRAME_MILLISECONDS, "loop": 0}
     buffer = io.BytesIO()
     first.save(buffer, format=kind, **(film if kind == "GIF" else {}))
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            unfinished = Path(folder) / path.name
-            unfinished.write_bytes(buffer.getvalue())
-            os.replace(unfinished, path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}.") from error
+    write_bytes(path, buffer.getvalue())
 
 
 def mosaic(images: np.ndarray, n_columns: int) -> np.ndarray:

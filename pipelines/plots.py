@@ -10,7 +10,6 @@ import io
 import math
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipelines.atomic import write_bytes
 from pipelines.figure_style import STYLE, WIDTH, add_legend, arm_styles, new_panels, scale_axis
 from pipelines.images import mosaic
 from pretrain.exceptions import DataError
@@ -126,13 +126,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], overwrite: bool = 
         raise DataError(f"{path} cannot be written: there is no folder {path.parent}; make it first.")
     if path.exists() and not overwrite:
         raise DataError(f"{path} exists; give another path, or allow it to be overwritten.")
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            unfinished = Path(folder) / path.name
-            unfinished.write_bytes(_render(figure, file_format))
-            os.replace(unfinished, path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}.") from error
+    write_bytes(path, _render(figure, file_format))
 
 
 def to_svg(figure: Figure) -> str:

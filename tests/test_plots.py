@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -232,7 +233,7 @@ def test_a_failed_save_leaves_the_old_file(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(figure, "savefig", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(DataError, match=r"a\.svg cannot be written: No space left on device"):
         save_figure(figure, path, overwrite=True)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.svg", "old")]

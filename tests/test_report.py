@@ -286,5 +286,5 @@ def test_write_replaces_the_file_and_is_repeatable(small: dict[str, Any], tmp_pa
     write_report(small, {}, path)
     assert path.read_text(encoding="utf-8") == render_report(small, {})
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(DataError, match="could not be written"):
+    with pytest.raises(DataError, match="cannot be written"):
         write_report(small, {}, tmp_path / "missing" / "report.html")
