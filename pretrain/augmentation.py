@@ -1,6 +1,7 @@
 """Images moved about in training, anew every time: no two epochs see the same rows."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,6 +9,34 @@ import torch
 from pretrain.exceptions import SettingsError
 
 SHARE_SHIFTED = 0.5  # of the rows: the rest keep the network at home where the images are
+SHARE_FLIPPED = 0.5
+
+
+class Augmentation:
+    """Transforms of images one after another, each with random numbers of its own.
+
+    Parameters
+    ----------
+    transforms : sequence of ImageShift and ImageFlip
+    """
+
+    def __init__(self, transforms: Sequence["ImageShift | ImageFlip"]) -> None:
+        self.transforms = list(transforms)
+
+    def __call__(self, X: torch.Tensor) -> torch.Tensor:
+        """Changed copies of the rows X, (batch, n_features) -> (batch, n_features)."""
+        for transform in self.transforms:
+            X = transform(X)
+        return X
+
+    def state_dict(self) -> dict[str, Any]:
+        """What continues the random numbers exactly: a list of generators' states."""
+        return {"generators": [transform.generator.get_state() for transform in self.transforms]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        for transform, generator in zip(self.transforms, state["generators"], strict=True):
+            transform.generator.set_state(generator)
 
 
 class ImageShift:
@@ -29,11 +58,10 @@ class ImageShift:
     """
 
     def __init__(self, image_shape: tuple[int, ...] | None, largest: int, *, generator: torch.Generator) -> None:
-        if image_shape is None or len(image_shape) not in (2, 3):
-            raise SettingsError(f"shift is for rows that are images; these have the shape {image_shape}.")
-        if largest >= min(image_shape[:2]):
-            raise SettingsError(f"shift must be below the images' {min(image_shape[:2])} pixels; got {largest}.")
-        self.image_shape, self.largest, self.generator = tuple(image_shape), largest, generator
+        self.image_shape = _require_images("shift", image_shape)
+        if largest >= min(self.image_shape[:2]):
+            raise SettingsError(f"shift must be below the images' {min(self.image_shape[:2])} pixels; got {largest}.")
+        self.largest, self.generator = largest, generator
 
     def __call__(self, X: torch.Tensor) -> torch.Tensor:
         """Shifted copies of the rows X, (batch, n_features) -> (batch, n_features)."""
@@ -48,10 +76,33 @@ class ImageShift:
         shifted = X.view(n, *self.image_shape)[image, rows[:, :, None], columns[:, None, :]]
         return shifted.view(n, math.prod(self.image_shape))
 
-    def state_dict(self) -> dict[str, Any]:
-        """What continues the shifts exactly."""
-        return {"generator": self.generator.get_state()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
-        self.generator.set_state(state["generator"])
+class ImageFlip:
+    """Mirrors half of the images of a batch, left to right.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Height and width, and channels if there are any, of a row before it was flattened.
+    generator : torch.Generator
+        On the rows' device.
+
+    Raises
+    ------
+    SettingsError
+        If the rows are no images.
+    """
+
+    def __init__(self, image_shape: tuple[int, ...] | None, *, generator: torch.Generator) -> None:
+        self.image_shape, self.generator = _require_images("flip", image_shape), generator
+
+    def __call__(self, X: torch.Tensor) -> torch.Tensor:
+        """Copies of the rows X, half of them mirrored: (batch, n_features) -> (batch, n_features)."""
+        flipped = torch.empty(len(X), 1, device=X.device).uniform_(generator=self.generator) < SHARE_FLIPPED
+        return torch.where(flipped, X.view(len(X), *self.image_shape).flip(2).view_as(X), X)
+
+
+def _require_images(setting: str, image_shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    if image_shape is None or len(image_shape) not in (2, 3):
+        raise SettingsError(f"{setting} is for rows that are images; these have the shape {image_shape}.")
+    return tuple(image_shape)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from pretrain.activations import activation_function
-from pretrain.augmentation import ImageShift
+from pretrain.augmentation import Augmentation
 from pretrain.autoencoder import reconstruction_loss
 from pretrain.batches import Batch
 from pretrain.hidden_layers import Dropout
@@ -33,7 +33,7 @@ class BackpropLearner(Learner):
     dtype : torch.dtype
     loss : {"auto", "cross_entropy", "squared_error"}
         Of an autoencoder, see `FinetuneSettings.reconstruction_loss`.
-    augment : ImageShift or None
+    augment : Augmentation or None
         Makes the rows that are trained on from those of the batch. An autoencoder reconstructs what it was shown.
     """
 
@@ -45,7 +45,7 @@ class BackpropLearner(Learner):
         generator: torch.Generator,
         dtype: torch.dtype,
         loss: str = "auto",
-        augment: ImageShift | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         self.module: Network = network
         self.generator, self.dtype, self.loss, self.augment = generator, dtype, loss, augment
@@ -85,9 +85,9 @@ class BackpropLearner(Learner):
         return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of dropout and of the shifts."""
-        shifts = None if self.augment is None else self.augment.state_dict()
-        return {"dropout": self.generator.get_state(), "augment": shifts}
+        """The states of dropout and of the augmentation."""
+        augment = None if self.augment is None else self.augment.state_dict()
+        return {"dropout": self.generator.get_state(), "augment": augment}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""

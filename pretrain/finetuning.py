@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pretrain._validation import one_per_layer
-from pretrain.augmentation import ImageShift
+from pretrain.augmentation import Augmentation, ImageFlip, ImageShift
 from pretrain.backprop import BackpropLearner, network_loss
 from pretrain.batches import Batch, BatchSource, as_dense_tensor
 from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
@@ -42,7 +42,7 @@ class Finetuning:
         Scaled validation rows: every record then has `validation_error` (in %, of a classifier) and
         `validation_loss`.
     image_shape : tuple of int or None
-        Shape of a row before it was flattened, for `settings.shift`.
+        Shape of a row before it was flattened, for `settings.shift` and `settings.flip`.
     stage : str
         Name of the main stage in the records.
     progress_seconds : float or None
@@ -53,7 +53,7 @@ class Finetuning:
         If the rows or targets do not fit the network.
     SettingsError
         If `settings` name layers that the network lacks, leave nothing to train, or ask for a reconstruction loss
-        or a shift that the rows do not fit.
+        or an augmentation that the rows do not fit.
     """
 
     def __init__(
@@ -83,10 +83,7 @@ class Finetuning:
         self._dtype = resolve_precision(training.precision, self.device, n_weights)
         streams = RandomStreams(seed)
         self._dropout_generator = streams.generator("dropout", device=self.device)
-        self._augment = None
-        if settings.shift > 0:
-            shifts = streams.generator("shift", device=self.device)
-            self._augment = ImageShift(image_shape, settings.shift, generator=shifts)
+        self._augment = _augmentation(settings, image_shape, streams, self.device)
         self._batches = BatchSource(
             X,
             _targets(network, X, y),
@@ -166,6 +163,19 @@ class Finetuning:
         for module in self.network.modules():
             if isinstance(module, Dropout):
                 module.generator = None
+
+
+def _augmentation(
+    settings: FinetuneSettings, image_shape: tuple[int, ...] | None, streams: RandomStreams, device: torch.device
+) -> Augmentation | None:
+    """What the settings do to the rows; None where that is nothing."""
+    transforms: list[ImageShift | ImageFlip] = []
+    if settings.shift > 0:
+        generator = streams.generator("shift", device=device)
+        transforms.append(ImageShift(image_shape, settings.shift, generator=generator))
+    if settings.flip:
+        transforms.append(ImageFlip(image_shape, generator=streams.generator("flip", device=device)))
+    return Augmentation(transforms) if transforms else None
 
 
 def _head_training(training: TrainingSettings, epochs: int) -> TrainingSettings:

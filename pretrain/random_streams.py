@@ -23,6 +23,7 @@ STREAM_NAMES = (
     "contraction",
     "shift",
     "fantasies",
+    "flip",
 )
 INT16_MAX = 2**15 - 1
 

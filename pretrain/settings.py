@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from pretrain._validation import require_choice, require_number, require_sequence
+from pretrain._validation import require_choice, require_flag, require_number, require_sequence
 from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES, AutoencoderSettings
 from pretrain.exceptions import SettingsError
 from pretrain.rbm_settings import RBMSettings
@@ -42,6 +42,8 @@ class FinetuneSettings:
         outputs, after their activation; "cross_entropy" is for sigmoid outputs.
     shift : int
         Largest shift of images in pixels, see `pretrain.augmentation.ImageShift`. 0: rows as they are.
+    flip : bool
+        Whether half of the images are mirrored, left to right.
     """
 
     head_epochs: int = 0
@@ -50,6 +52,7 @@ class FinetuneSettings:
     training: TrainingSettings = FINETUNE_TRAINING
     reconstruction_loss: str = "auto"
     shift: int = 0
+    flip: bool = False
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -60,6 +63,7 @@ class FinetuneSettings:
                 require_number(owner, "layer_learning_rates", factor, at_least=0)
         require_choice(owner, "reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
         require_number(owner, "shift", self.shift, at_least=0, integer=True)
+        require_flag(owner, "flip", self.flip)
         require_sequence(owner, "frozen_layers", self.frozen_layers)
         for layer in self.frozen_layers:
             require_number(owner, "frozen_layers", layer, at_least=0, integer=True)

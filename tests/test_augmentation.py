@@ -1,11 +1,11 @@
-"""Shifted images."""
+"""Shifted and mirrored images."""
 
 import numpy as np
 import pytest
 import torch
 
 from pretrain import Finetuning
-from pretrain.augmentation import ImageShift
+from pretrain.augmentation import Augmentation, ImageFlip, ImageShift
 from pretrain.baselines import scratch_autoencoder
 from pretrain.exceptions import SettingsError
 from pretrain.random_streams import RandomStreams
@@ -52,6 +52,51 @@ def test_an_autoencoder_reconstructs_the_shifted_image_that_it_saw():
         expected = torch.nn.functional.binary_cross_entropy_with_logits(outputs, rows, reduction="none")
     assert losses[1] == pytest.approx(float(expected.sum(dim=1).mean()), rel=1e-5)
     assert losses[1] != pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4, 3, 2)])
+def test_half_of_the_images_are_mirrored_left_to_right(shape):
+    n = 4000
+    images = np.random.default_rng(0).normal(size=(n, *shape)).astype(np.float32)
+    X = torch.from_numpy(images.reshape(n, -1))
+    before = X.clone()
+    out = ImageFlip(shape, generator=torch.Generator().manual_seed(0))(X).view(n, *shape).numpy()
+    assert torch.equal(X, before)
+    stay, mirrored = ((out == of).reshape(n, -1).all(axis=1) for of in (images, images[:, :, ::-1]))
+    assert (stay ^ mirrored).all()
+    assert abs(mirrored.sum() - n / 2) < 5 * np.sqrt(n / 4)
+
+
+def test_augmentations_follow_one_another_and_continue_exactly():
+    X = torch.rand(50, 16)
+
+    def make():
+        shift = ImageShift((4, 4), 2, generator=torch.Generator().manual_seed(1))
+        return Augmentation([shift, ImageFlip((4, 4), generator=torch.Generator().manual_seed(2))])
+
+    augmentation = make()
+    shift, flip = make().transforms
+    assert torch.equal(augmentation(X), flip(shift(X)))
+    state, expected = augmentation.state_dict(), augmentation(X)
+    resumed = make()
+    resumed.load_state_dict(state)
+    assert torch.equal(resumed(X), expected)
+    assert not torch.equal(make()(X), expected)
+
+
+def test_the_setting_flip_mirrors_what_an_autoencoder_sees():
+    X = np.zeros((40, 25), dtype=np.float32)
+    X[:, 0] = 1
+    network = scratch_autoencoder("sigmoid", 25, [3], generator=torch.Generator().manual_seed(0))
+    training = TrainingSettings(epochs=1, learning_rate=1e-30, batch_size=40, precision="float32")
+    settings = FinetuneSettings(training=training, flip=True)
+    [record] = Finetuning(network, X, None, settings, seed=0, device="cpu", image_shape=(5, 5))
+    rows = ImageFlip((5, 5), generator=RandomStreams(0).generator("flip"))(torch.from_numpy(X))
+    with torch.no_grad():
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(network(rows), rows, reduction="none")
+    assert record["loss"] == pytest.approx(float(expected.sum(dim=1).mean()), rel=1e-5)
+    with pytest.raises(SettingsError, match="flip is for rows that are images"):
+        Finetuning(network, X, None, settings, seed=0, device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,11 @@ EFFECTS = {
 
 
 def test_every_setting_has_a_row():
-    own = {"reconstruction_loss", "shift"}  # of autoencoders, of images: test_finetuning.py, test_augmentation.py
+    own = {
+        "reconstruction_loss",
+        "shift",
+        "flip",
+    }  # of autoencoders, of images: test_finetuning.py, test_augmentation.py
     assert set(EFFECTS) == set(FinetuneSettings.__dataclass_fields__) - own
 
 

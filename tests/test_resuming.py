@@ -29,7 +29,8 @@ COMMANDS = {
     "noise": ((*STACK, "--kind", "autoencoder", "--corruption", "salt_and_pepper", "--optimizer", "adam"), (5, 8)),
     "finetune": (
         ("finetune", "stack.h5", "digits", "--head-epochs", "1", "--epochs", "3", "--dropout", "0.3", "--shift", "1",
-         "--input-dropout", "0.1", "--early-stopping", "true", "--optimizer", "adam", "--batch-size", "400"),
+         "--flip", "--input-dropout", "0.1", "--early-stopping", "true", "--optimizer", "adam", "--batch-size",
+         "400"),
         (2, 4, 6, 12),
     ),
     "autoencoder": (

@@ -77,6 +77,7 @@ UNUSUAL = [
     FinetuneSettings(
         reconstruction_loss="squared_error",
         shift=2,
+        flip=True,
         head_epochs=2,
         layer_learning_rates=(0.1, 0.5, 1.0),
         frozen_layers=(0, 1),
@@ -248,6 +249,7 @@ ILLEGAL = [
         "must be one of auto, cross_entropy, squared_error",
     ),
     (FinetuneSettings, "shift", -1, INTEGER.format(0)),
+    (FinetuneSettings, "flip", 1, "must be True or False"),
     (FinetuneSettings, "frozen_layers", 1, "must be a list or a tuple, one entry a layer"),
     (FinetuneSettings, "frozen_layers", (-1,), INTEGER.format(0)),
     *((cls, "training", value, "must be TrainingSettings") for cls in CLASSES[1:] for value in (None, {"epochs": 3})),

@@ -12,6 +12,7 @@ from pipelines.commands.options import (
     TRAINING_OPTIONS,
     AutoOr,
     CommaList,
+    augmentation_options,
     command_line,
     data_options,
     output_option,
@@ -20,7 +21,6 @@ from pipelines.commands.options import (
     resume_options,
     run_options,
     settings_options,
-    shift_option,
     training_settings,
 )
 from pipelines.preparation import prepare
@@ -37,7 +37,7 @@ from pretrain.settings import (
 
 
 def _settings(given: dict[str, Any]) -> FinetuneSettings:
-    base = FinetuneSettings(reconstruction_loss=given["reconstruction_loss"], shift=given["shift"])
+    base = FinetuneSettings(**{name: given[name] for name in ("reconstruction_loss", "shift", "flip")})
     return dataclasses.replace(base, training=training_settings(base.training, given))
 
 
@@ -77,7 +77,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
     help="Of fine-tuning; auto: cross-entropy for data in [0, 1].",
 )
 @click.option("--validation-fraction", type=float, help="Share of validation rows; 0.1 with early stopping, else 0.")
-@shift_option
+@augmentation_options
 @output_option("the autoencoder (HDF5)")
 @settings_options(TRAINING_OPTIONS)
 @data_options

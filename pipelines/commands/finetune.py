@@ -11,6 +11,7 @@ from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
     TRAINING_OPTIONS,
     CommaList,
+    augmentation_options,
     command_line,
     output_option,
     report_result,
@@ -18,7 +19,6 @@ from pipelines.commands.options import (
     resume_options,
     run_options,
     settings_options,
-    shift_option,
     training_settings,
 )
 from pipelines.finetuning import INTO, run_finetune
@@ -34,7 +34,7 @@ TASKS = {name: task for task, name in INTO.items()}
 
 
 def _settings(given: dict[str, Any]) -> FinetuneSettings:
-    own = ("head_epochs", "layer_learning_rates", "frozen_layers", "shift")
+    own = ("head_epochs", "layer_learning_rates", "frozen_layers", "shift", "flip")
     base = FinetuneSettings(**{name: given[name] for name in own})
     return dataclasses.replace(base, training=training_settings(base.training, given))
 
@@ -69,7 +69,7 @@ def _settings(given: dict[str, Any]) -> FinetuneSettings:
 )
 @click.option("--target", help="Name of the label column of a csv file.")
 @click.option("--validation-fraction", type=float, help="Share of validation rows; 0.1 with early stopping, else 0.")
-@shift_option
+@augmentation_options
 @output_option("the network (HDF5)")
 @settings_options(TRAINING_OPTIONS)
 @resume_options

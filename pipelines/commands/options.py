@@ -212,8 +212,9 @@ def device_option(command: F) -> F:
     return click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help=text)(command)
 
 
-def shift_option(command: F) -> F:
-    """--shift."""
+def augmentation_options(command: F) -> F:
+    """--shift, --flip."""
+    command = click.option("--flip", is_flag=True, help="Mirror half of the images, anew every time.")(command)
     text = "Move half of the images by up to so many pixels each way, anew every time."
     return click.option("--shift", type=click.IntRange(min=0), default=0, show_default=True, help=text)(command)
 
