@@ -3,7 +3,6 @@
 The label of each figure (`Figure.get_label`) is its text alternative.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from pipelines.codes import DRAWN, TEST, TRAINING, Codes, Reconstructions
 from pipelines.data import task_of
 from pipelines.figure_style import MARKERS, PALETTE, STYLE, WIDTH, add_legend, new_panels
+from pipelines.images import as_images, mosaic
 
 IMAGES_OF_A_LINE = 10
 MOST_CLASSES = 20  # more could not be told apart
@@ -105,7 +105,7 @@ def codes_figure(codes: Codes, model_name: str, data_name: str) -> Figure:
 
 
 def _images_figure(shades: Mapping[str, np.ndarray], image_shape: tuple[int, ...]) -> Figure:
-    pages = {title: _side_by_side(X.reshape(len(X), *image_shape)) for title, X in shades.items()}
+    pages = {title: mosaic(as_images(X, image_shape), min(len(X), IMAGES_OF_A_LINE)) for title, X in shades.items()}
     height, width = next(iter(pages.values())).shape[:2]
     figure, panels = new_panels(len(pages), height=0.5 + min(2 * WIDTH, WIDTH * height / width))
     for axes, (title, page) in zip(panels, pages.items(), strict=True):
@@ -113,20 +113,6 @@ def _images_figure(shades: Mapping[str, np.ndarray], image_shape: tuple[int, ...
         axes.set_axis_off()
         axes.set_title(title)
     return figure
-
-
-def _side_by_side(images: np.ndarray) -> np.ndarray:
-    """Images (n, h, w) or (n, h, w, channels) on a white page, (height, width) or (height, width, 3)."""
-    n, height, width = images.shape[:3]
-    channels = images.shape[3] if images.ndim == 4 else 1
-    n_columns = min(n, IMAGES_OF_A_LINE)
-    n_lines = math.ceil(n / n_columns)
-    gap = max(1, max(height, width) // 14)
-    page = np.ones((n_lines * (height + gap) - gap, n_columns * (width + gap) - gap, channels))
-    for place, image in enumerate(images.reshape(n, height, width, channels)):
-        top, left = place // n_columns * (height + gap), place % n_columns * (width + gap)
-        page[top : top + height, left : left + width] = image
-    return page if channels == 3 else page[:, :, 0]
 
 
 def _rows_figure(shades: Mapping[str, np.ndarray]) -> Figure:
