@@ -22,7 +22,7 @@ KEYS = ("title", "description", "data", "minutes", "paper", "steps")
 OUTPUTS = {"stack": "stack.h5", "finetune": "net.h5", "autoencoder": "autoencoder.h5", "dbn": "dbn.h5"}
 READS = ("finetune", "evaluate")
 # Options without a value: true gives them, false leaves them out.
-FLAGS = ("likelihood", "monitor", "baselines", "without_labels")
+FLAGS = ("likelihood", "monitor", "baselines", "without_labels", "flip")
 # Measures that a paper's number can be of, as the commands print them.
 MEASURES = ("test_error", "test_log_likelihood")
 
