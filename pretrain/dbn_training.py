@@ -7,6 +7,7 @@ References
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,23 +17,25 @@ import torch
 from pretrain._validation import one_per_layer, require_number, require_sequence
 from pretrain.associative_memory import MemoryRule, memory_units
 from pretrain.batches import BatchSource
-from pretrain.budget import FINETUNING_EPOCHS, PRETRAINING_EPOCHS, resolve_budget
+from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
+from pretrain.class_indices import class_indices, classes_of
 from pretrain.columns import column_mean, column_range, require_rows
 from pretrain.dbn import DBN, DirectedLayer, require_data_units
 from pretrain.device import resolve_device, resolve_precision
-from pretrain.exceptions import DataError, SettingsError
+from pretrain.exceptions import SettingsError
 from pretrain.greedy import MOST_UNITS, GreedyPretraining
+from pretrain.layer_run import layer_run
 from pretrain.random_streams import RandomStreams
 from pretrain.rbm import RBM
 from pretrain.scaling import Scaling
-from pretrain.settings import RBMSettings, TrainingSettings
+from pretrain.settings import RBMSettings
 from pretrain.stack import Stack, encode_rows, map_rows
 from pretrain.training import Record, TrainingRun
 from pretrain.unit_types import make_units
 from pretrain.up_down import UpDown
 from pretrain.up_down_settings import UpDownSettings
 
-STAGE = "up_down"  # in the records
+MEMORY, STAGE = "memory", "up_down"  # the second is the name in the records
 
 
 class DBNTraining:
@@ -110,13 +113,17 @@ class DBNTraining:
         self.streams, self.device = RandomStreams(seed), resolve_device(device)
         self.X, self.sample_weight = X, sample_weight
         self._range = column_range(X)
-        self.classes = None if y is None else _classes(y, classes)
-        self._y = None if y is None else _indices(y, X.shape[0], self._n_classes)
+        self.classes = None if y is None else classes_of(y, classes)
+        self._y = None if y is None else class_indices(y, X.shape[0], self._n_classes)
         self._validation: Any = None
         if validation is not None and y is not None:
-            self._validation = validation[0], _indices(validation[1], len(validation[0]), self._n_classes)
+            self._validation = validation[0], class_indices(validation[1], len(validation[0]), self._n_classes)
+        self._greedy = self._greedy_run() if len(self.sizes) > 1 else None
+        self._below: list[RBM] = []  # once greedy training of the layers below the memory is over
+        self._memory: RBM | None = None
         self._dbn: DBN | None = None
-        self._records = self._train()
+        self._plan = [MEMORY, STAGE]
+        self.run: TrainingRun | None = None
 
     @property
     def dbn(self) -> DBN:
@@ -129,37 +136,64 @@ class DBNTraining:
         return self
 
     def __next__(self) -> Record:
-        return next(self._records)
+        for record in self._greedy or ():
+            return {**record, "n_layers": len(self.sizes)}
+        while self.run is None or self.run.finished:
+            if not self._plan:
+                self._close()
+                raise StopIteration
+            self.run = self._begin(self._plan.pop(0))
+        record = next(self.run)
+        return record if record["layer"] is None else {**record, "n_layers": len(self.sizes)}
 
-    def _train(self) -> Iterator[Record]:
-        layers: list[RBM] = []
-        for record in self._greedy_records(layers):
-            yield {**record, "n_layers": len(self.sizes)}
-        directed = [DirectedLayer.from_rbm(rbm) for rbm in layers[:-1]]
-        self._dbn = DBN(directed, layers[-1], classes=self.classes, scaling=self.scaling)
-        yield from self._up_down_run(self._dbn)
-        for parameter in self._dbn.parameters():
-            parameter.grad = None
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that continues the training exactly: the layers below the memory, the stages left, their run."""
+        return {
+            "greedy": None if self._greedy is None else self._greedy.state_dict(),
+            "below": [layer.state_dict() for layer in self._below],
+            "plan": list(self._plan),
+            "run": None if self.run is None else self.run.state_dict(),
+        }
 
-    def _greedy_records(self, layers: list[RBM]) -> Iterator[Record]:
-        """Train one RBM after another and append them to `layers`."""
-        codes = self.X
-        if len(self.sizes) > 1:
-            greedy = GreedyPretraining(
-                self.X,
-                self.sizes[:-1],
-                self.settings[:-1],
-                seed=self.streams.seed,
-                sample_weight=self.sample_weight,
-                strata=None if self._y is None else torch.from_numpy(self._y),
-                device=self.device,
-                progress_seconds=self.progress_seconds,
-            )
-            yield from greedy
-            layers += greedy.layers
-            codes = encode_rows(Stack(layers), self.X)
-        layers.append(self._new_memory(codes))
-        yield from self._memory_run(layers[-1], codes)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken, from the same rows and settings; before the first record.
+
+        What the memory is trained on is not in the state: the rows are encoded anew by the layers below.
+        """
+        if self._greedy is not None and state["greedy"] is not None:
+            self._greedy.load_state_dict(state["greedy"])
+        elif self._greedy is not None:
+            self._below, self._greedy = list(self._greedy.rehearse().layers), None
+            for layer, weights in zip(self._below, state["below"], strict=True):
+                layer.to(self.device).load_state_dict(weights)
+        while len(self._plan) > len(state["plan"]):
+            self.run = self._begin(self._plan.pop(0))
+        if self.run is not None:
+            self.run.load_state_dict(state["run"])
+
+    def _greedy_run(self) -> GreedyPretraining:
+        return GreedyPretraining(
+            self.X,
+            self.sizes[:-1],
+            self.settings[:-1],
+            seed=self.streams.seed,
+            sample_weight=self.sample_weight,
+            strata=self._targets,
+            device=self.device,
+            progress_seconds=self.progress_seconds,
+        )
+
+    def _begin(self, stage: str) -> TrainingRun:
+        if stage == MEMORY:
+            if self._greedy is not None:
+                self._below, self._greedy = self._greedy.layers, None
+            codes = encode_rows(Stack(self._below), self.X) if self._below else self.X
+            self._memory = self._new_memory(codes)
+            return self._memory_run(self._memory, codes)
+        assert self._memory is not None
+        directed = [DirectedLayer.from_rbm(rbm) for rbm in self._below]
+        self._dbn = DBN(directed, self._memory, classes=self.classes, scaling=self.scaling)
+        return self._up_down_run(self._dbn)
 
     def _new_memory(self, codes: Any) -> RBM:
         """An untrained memory on these codes; its label units begin at the shares of the classes, or at zero."""
@@ -179,21 +213,20 @@ class DBNTraining:
         return memory.to(self.device)
 
     def _memory_run(self, memory: RBM, codes: Any) -> TrainingRun:
-        settings, top = self.settings[-1], len(self.sizes) - 1
-        training = resolve_budget(settings.training, codes.shape[0], fewest_epochs=PRETRAINING_EPOCHS)
-        if training.learning_rate == "auto":
-            training = dataclasses.replace(training, learning_rate=memory.default_learning_rate(settings))
-        rule = MemoryRule(
+        settings, top, y = self.settings[-1], len(self.sizes) - 1, self._targets
+        generator = self.streams.generator("sampling", layer=top, device=self.device)
+        options: dict[str, Any] = {"n_classes": self._n_classes, "unlabelled": self._unlabelled}
+        return layer_run(
             memory,
+            codes,
             settings,
-            n_classes=self._n_classes,
-            unlabelled=self._unlabelled,
-            generator=self.streams.generator("sampling", layer=top, device=self.device),
-            dtype=resolve_precision(training.precision, self.device, memory.weight.numel()),
-        )
-        batches = self._batches(codes, training, layer=top)
-        return TrainingRun(
-            rule, batches, training, stage="pretrain", layer=top, progress_seconds=self.progress_seconds
+            streams=self.streams,
+            layer_index=top,
+            learner=functools.partial(MemoryRule, memory, settings, generator=generator, **options),
+            y=y,
+            sample_weight=self.sample_weight,
+            strata=y,
+            progress_seconds=self.progress_seconds,
         )
 
     def _up_down_run(self, dbn: DBN) -> TrainingRun:
@@ -205,31 +238,36 @@ class DBNTraining:
             dtype=resolve_precision(training.precision, self.device, max(p.numel() for p in dbn.parameters())),
             unlabelled=self._unlabelled,
         )
+        batches = BatchSource(
+            self.X,
+            self._targets,
+            sample_weight=self.sample_weight,
+            strata=self._targets,
+            batch_size=int(training.batch_size),
+            generator=self.streams.generator("batches"),
+            device=self.device,
+        )
         return TrainingRun(
             rule,
-            self._batches(self.X, training),
+            batches,
             training,
             stage=STAGE,
             validation=None if self._validation is None else self._validate,
             progress_seconds=self.progress_seconds,
         )
 
-    def _batches(self, X: Any, training: TrainingSettings, layer: int | None = None) -> BatchSource:
-        y = None if self._y is None else torch.from_numpy(self._y)
-        return BatchSource(
-            X,
-            y,
-            sample_weight=self.sample_weight,
-            strata=y,
-            batch_size=int(training.batch_size),
-            generator=self.streams.generator("batches", layer=layer),
-            device=self.device,
-        )
+    def _close(self) -> None:
+        for parameter in self.dbn.parameters():
+            parameter.grad = None
 
     def _validate(self) -> dict[str, float]:
         X, y = self._validation
         found = map_rows(self.dbn, DBN.label_scores, X, self._n_classes).argmax(dim=1).numpy(force=True)
         return {"validation_error": 100 * float((found != y).mean())}
+
+    @property
+    def _targets(self) -> torch.Tensor | None:
+        return None if self._y is None else torch.from_numpy(self._y)
 
     @property
     def _n_classes(self) -> int:
@@ -252,21 +290,3 @@ def _require_legal(settings: Any, k: int, n_layers: int) -> None:
         raise SettingsError(
             f"The hidden units of a DBN are bernoulli units; layer {k} has {settings.hidden_units!r}."
         )
-
-
-def _classes(y: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
-    if not (y >= 0).any():
-        raise DataError("No row has a label (y >= 0). Leave y out for a net without labels.")
-    return np.arange(int(y.max()) + 1) if classes is None else np.asarray(classes)
-
-
-def _indices(y: np.ndarray, n_rows: int, n_classes: int) -> np.ndarray:
-    """Class indices as int64; DataError unless they are one a row, from -1 to `n_classes` - 1."""
-    if y.shape != (n_rows,) or y.dtype.kind not in "iu":
-        raise DataError(f"y must be class indices, one a row, ({n_rows},); got {y.dtype} of shape {tuple(y.shape)}.")
-    if y.min() < -1 or y.max() >= n_classes:
-        raise DataError(
-            f"Class indices must lie in 0 to {n_classes - 1}, or be -1 for a row without a label; got {y.min()} to "
-            f"{y.max()}."
-        )
-    return y.astype(np.int64)

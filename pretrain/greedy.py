@@ -8,6 +8,7 @@ References
        networks. NIPS 19.
 """
 
+import functools
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,7 +28,7 @@ from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
 from pretrain.settings import LayerSettings, RBMSettings, SupervisedSettings
 from pretrain.stack import LAYER_KINDS, Stack, encode_rows
-from pretrain.supervised_pretraining import labelled_targets
+from pretrain.supervised_pretraining import labelled_targets, supervised_learner
 from pretrain.training import Record, TrainingRun
 from pretrain.unit_types import make_units
 
@@ -154,8 +155,7 @@ class GreedyPretraining:
                 layer = self._make_layer(k, layers[-1] if layers else None)
                 y = self._labelled[1] if isinstance(settings, SupervisedSettings) and self._labelled else None
                 rows = torch.zeros(1, layer.n_visible).expand(1 if y is None else len(y), -1)
-                figures = dict if self.monitor else None
-                layer_run(layer, rows, settings, streams=self.streams, layer_index=k, y=y, validation=figures)
+                self._layer_run(layer, rows, k, y=y, validation=dict if self.monitor else None)
                 layers.append(layer)
         return Stack(layers, self.scaling)
 
@@ -202,17 +202,23 @@ class GreedyPretraining:
         if isinstance(settings, SupervisedSettings):
             rows, y, weight = self._labelled_rows()
             strata = None  # of all rows
-        self.run = layer_run(
+        monitor = self._layer_monitor(k) if self.monitor else None
+        self.run = self._layer_run(layer, rows, k, y=y, sample_weight=weight, strata=strata, validation=monitor)
+
+    def _layer_run(self, layer: Any, X: Any, k: int, *, y: torch.Tensor | None, **options: Any) -> TrainingRun:
+        learner = None
+        if y is not None:
+            learner = functools.partial(supervised_learner, layer, y, streams=self.streams, layer_index=k)
+        return layer_run(
             layer,
-            rows,
-            settings,
+            X,
+            self.settings[k],
             streams=self.streams,
             layer_index=k,
+            learner=learner,
             y=y,
-            sample_weight=weight,
-            strata=strata,
-            validation=self._layer_monitor(k) if self.monitor else None,
             progress_seconds=self.progress_seconds,
+            **options,
         )
 
     def _labelled_rows(self) -> tuple[Any, torch.Tensor, Any]:

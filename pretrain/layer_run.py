@@ -1,6 +1,8 @@
 """The training run of one layer, in a stack or alone."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,9 +10,9 @@ import torch
 from pretrain.batches import BatchSource
 from pretrain.budget import PRETRAINING_EPOCHS, resolve_budget
 from pretrain.device import resolve_precision
+from pretrain.learner import Learner
 from pretrain.random_streams import RandomStreams
 from pretrain.settings import LayerSettings
-from pretrain.supervised_pretraining import supervised_learner
 from pretrain.training import TrainingRun, Validation
 
 
@@ -21,6 +23,7 @@ def layer_run(
     *,
     streams: RandomStreams,
     layer_index: int,
+    learner: Callable[..., Learner] | None = None,
     y: torch.Tensor | None = None,
     sample_weight: Any = None,
     strata: torch.Tensor | None = None,
@@ -38,8 +41,10 @@ def layer_run(
     streams : RandomStreams
         Those of `layer_index` are used.
     layer_index : int
-    y : Tensor or None
-        Of a supervised layer: see `supervised_learner`.
+    learner : callable or None
+        Makes what trains the layer, called with `dtype`, that of the matrix products; None: `layer.learning_rule`.
+    y : Tensor of shape (n_samples, ...) or None
+        What the learner sees beside the rows.
     sample_weight, strata, validation, progress_seconds
         See `BatchSource` and `TrainingRun`.
     """
@@ -48,6 +53,7 @@ def layer_run(
     if training.learning_rate == "auto":
         training = dataclasses.replace(training, learning_rate=layer.default_learning_rate(settings))
     dtype = resolve_precision(training.precision, device, layer.weight.numel())
+    learner = learner or functools.partial(layer.learning_rule, settings, streams=streams, layer=layer_index)
     batches = BatchSource(
         X,
         y,
@@ -58,9 +64,7 @@ def layer_run(
         device=device,
     )
     return TrainingRun(
-        layer.learning_rule(settings, streams=streams, layer=layer_index, dtype=dtype)
-        if y is None
-        else supervised_learner(layer, y, streams=streams, layer_index=layer_index, dtype=dtype),
+        learner(dtype=dtype),
         batches,
         training,
         stage="pretrain",

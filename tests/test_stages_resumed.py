@@ -1,5 +1,5 @@
-"""Greedy pretraining and fine-tuning that are interrupted go on to the bit: within a layer, between two, and between
-the stages."""
+"""Greedy pretraining, fine-tuning and deep belief nets that are interrupted go on to the bit: within a layer, between
+two, and between the stages."""
 
 import itertools
 
@@ -9,9 +9,10 @@ import torch
 from linear_problem import N_ROWS, same, without_times
 
 import checkpoints
-from pretrain import Finetuning, GreedyPretraining
+from pretrain import DBNTraining, Finetuning, GreedyPretraining
 from pretrain.baselines import scratch_network
 from pretrain.settings import AutoencoderSettings, FinetuneSettings, RBMSettings, SupervisedSettings, TrainingSettings
+from pretrain.up_down_settings import UpDownSettings
 
 N_FEATURES = 9
 TRAINING = {"epochs": 2, "batch_size": 7, "learning_rate": 0.05}
@@ -98,3 +99,57 @@ def test_finetuning_goes_on(settings, stop_after, seed, tmp_path):
     assert same(whole.network.state_dict(), resumed.network.state_dict())
     assert without_times(records) == without_times(seen)
     assert all(parameter.requires_grad for parameter in resumed.network.parameters())
+
+
+def belief_net(seed, *, sizes=(6, 5, 4), labels="all", epochs=2, progress_seconds=None, **memory):
+    X, y = rows(), np.arange(N_ROWS) % 3
+    y = {"all": y, "some": np.where(np.arange(N_ROWS) % 4 == 0, -1, y), "none": None}[labels]
+    training = TrainingSettings(**TRAINING)
+    below = RBMSettings(gradient_estimator="pcd", training=training)
+    top = RBMSettings(**memory, training=training)
+    up_down = TrainingSettings(**{**TRAINING, "epochs": epochs}, momentum=0.9, schedule="linear")
+    return DBNTraining(
+        X,
+        y,
+        sizes,
+        [*[below] * (len(sizes) - 1), top],
+        UpDownSettings(n_gibbs_steps=(1, 2), binarize=True, training=up_down),
+        seed=seed,
+        sample_weight=1 + np.arange(N_ROWS) % 2,
+        validation=None if labels == "none" else (X[:6], np.arange(6) % 3),
+        device="cpu",
+        progress_seconds=progress_seconds,
+    )
+
+
+NETS = {
+    "labels": {},
+    "few labels, chains": {"labels": "some", "gradient_estimator": "pcd"},
+    "no labels, sparse": {"labels": "none", "sparsity_target": 0.1, "centered": True},
+    "greedy alone": {"epochs": 0},
+}
+
+
+@pytest.mark.parametrize("options", NETS.values(), ids=NETS)
+@pytest.mark.parametrize("stop_after", [3, 16, 18, 24, 27, 31])  # four an epoch, eight a layer
+def test_belief_nets_go_on(options, stop_after, seed, tmp_path):
+    goes_on(options, stop_after, seed, tmp_path)
+
+
+@pytest.mark.parametrize("stop_after", [0, 2, 8, 9])
+def test_belief_nets_of_one_layer_go_on(stop_after, seed, tmp_path):
+    goes_on({"sizes": (4,), "labels": "some"}, stop_after, seed, tmp_path)
+
+
+def goes_on(options, stop_after, seed, tmp_path):
+    whole = belief_net(seed, **options)
+    records = list(whole)
+    first = belief_net(seed, progress_seconds=0.0, **options)
+    seen = [record for record in itertools.islice(first, stop_after) if "progress" not in record]
+    state = through_file(first.state_dict(), tmp_path / "state.h5")
+    resumed = belief_net(seed, **options)
+    resumed.load_state_dict(state)
+    seen += list(resumed)
+    assert same(whole.dbn.state_dict(), resumed.dbn.state_dict())
+    assert without_times(records) == without_times(seen)
+    assert all(parameter.grad is None for parameter in resumed.dbn.parameters())

@@ -18,7 +18,6 @@ from pretrain import DeepAutoencoder, StackTransformer
 from pretrain.batches import Batch
 from pretrain.exceptions import CheckpointError, DataError, SettingsError
 from pretrain.finetuning import Finetuning
-from pretrain.layer_run import layer_run
 from pretrain.random_streams import RandomStreams
 from pretrain.settings import FinetuneSettings, SupervisedSettings, TrainingSettings
 from pretrain.supervised_layer import SupervisedLayer
@@ -82,7 +81,8 @@ def test_a_layer_is_the_hidden_layer_of_a_network_fine_tuned_from_the_same_weigh
         N_FEATURES, N_HIDDEN, settings, generator=streams.generator("init", layer=0)
     )
     as_taken = torch.from_numpy(y if task == "classification" else y.astype(np.float32))
-    network = copy.deepcopy(layer_run(layer, X, settings, streams=streams, layer_index=0, y=as_taken).learner.module)
+    learner = supervised_learner(layer, as_taken, streams=streams, layer_index=0, dtype=torch.float32)
+    network = copy.deepcopy(learner.module)
     tuned = Finetuning(network, X, y, FinetuneSettings(training=training), seed=seed, device="cpu")
     tuned._batches.generator = streams.generator("batches", layer=0)
     tuning = list(tuned)

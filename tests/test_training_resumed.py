@@ -1,6 +1,7 @@
 """A run that is interrupted and resumed equals one that is not, to the bit."""
 
 import copy
+import functools
 import itertools
 
 import pytest
@@ -15,6 +16,7 @@ from pretrain.random_streams import RandomStreams
 from pretrain.rbm import RBM
 from pretrain.settings import AutoencoderSettings, RBMSettings, SupervisedSettings, TrainingSettings
 from pretrain.supervised_layer import SupervisedLayer
+from pretrain.supervised_pretraining import supervised_learner
 from pretrain.training import TrainingRun
 from pretrain.training_settings import OPTIMIZERS, SCHEDULES
 
@@ -141,13 +143,15 @@ def test_rbms_continue_in_the_middle_of_an_epoch(options, stop_after, seed):
 def supervised_run(seed, *, progress_seconds=None, regression=False, **training):
     layer = SupervisedLayer(5, 3, generator=torch.Generator().manual_seed(seed))
     X = torch.rand(N_ROWS, 5, generator=torch.Generator().manual_seed(99))
+    y, streams = X[:, :2] if regression else torch.arange(N_ROWS) % 3, RandomStreams(seed)
     return layer_run(
         layer,
         X,
         SupervisedSettings(training=TrainingSettings(epochs=4, batch_size=7, learning_rate=0.05, **training)),
-        streams=RandomStreams(seed),
+        streams=streams,
         layer_index=1,
-        y=X[:, :2] if regression else torch.arange(N_ROWS) % 3,
+        learner=functools.partial(supervised_learner, layer, y, streams=streams, layer_index=1),
+        y=y,
         progress_seconds=progress_seconds,
     )
 
