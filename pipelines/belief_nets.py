@@ -1,6 +1,5 @@
 """The `dbn` run: data in, a generative deep belief net out; and such a net in whatever a file holds."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from pipelines.preparation import PreparedData
 from pipelines.pretraining import last_losses
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
 from pipelines.provenance import origin
+from pipelines.resuming import Resuming
 from pretrain import DBN, DBNTraining, Stack
 from pretrain.device import resolve_device
 from pretrain.exceptions import SettingsError
@@ -27,6 +27,7 @@ def run_dbn(
     with_labels: bool,
     output: str,
     overwrite: bool,
+    resuming: Resuming,
     seed: int,
     device: str,
     command: str,
@@ -38,7 +39,46 @@ def run_dbn(
     with_labels : bool
         Whether the memory learns the labels of the data, which must be classes then.
     """
-    started = time.perf_counter()
+    of_run = {
+        "data": prepared.describe(),
+        "split": prepared.split.to_dict(),
+        "settings": {
+            "hidden_layer_sizes": list(layers),
+            "layers": [to_dict(one) for one in settings],
+            "up_down": to_dict(up_down),
+        },
+    }
+    identity = {**of_run, "scaling": prepared.scaling.kind, "with_labels": with_labels, "seed": seed}
+    with TrainingProgress() as progress, resuming.begin("dbn", device, **identity):
+        run = _training(prepared, layers, settings, up_down, with_labels=with_labels, seed=seed, device=device)
+        history = list(progress.follow(resuming.records("dbn", run)))
+    seconds = resuming.seconds
+    provenance = {**origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)), **of_run}
+    checkpoints.save(run.dbn.cpu(), output, overwrite=overwrite, history=history, provenance=provenance)
+    resuming.finish()
+    last = history[-1] if history else {}
+    return {
+        "output": output,
+        "layers": [run.dbn.n_visible, *run.dbn.hidden_layer_sizes],
+        "n_classes": run.dbn.n_classes,
+        "n_train": len(prepared.split.train),
+        "losses": last_losses([record for record in history if record["stage"] == "pretrain"]),
+        **{name: last[name] for name in ("validation_error",) if name in last},
+        "seconds": seconds,
+    }
+
+
+def _training(
+    prepared: PreparedData,
+    layers: Sequence[int],
+    settings: Sequence[RBMSettings],
+    up_down: UpDownSettings,
+    *,
+    with_labels: bool,
+    seed: int,
+    device: str,
+) -> DBNTraining:
+    """The training of a net on the training rows, not begun."""
     y = classes = validation = None
     if with_labels:
         if prepared.task != "classification":
@@ -47,7 +87,7 @@ def run_dbn(
         held_out = prepared.labels()[prepared.split.validation]
         if len(held_out):
             validation = prepared.validation_rows(), np.searchsorted(classes, held_out)
-    run = DBNTraining(
+    return DBNTraining(
         prepared.train_rows(),
         y,
         layers,
@@ -60,30 +100,6 @@ def run_dbn(
         scaling=prepared.scaling,
         progress_seconds=PROGRESS_SECONDS,
     )
-    with TrainingProgress() as progress:
-        history = list(progress.follow(run))
-    seconds = time.perf_counter() - started
-    provenance = {
-        **origin(command=command, seed=seed, seconds=seconds, device=resolve_device(device)),
-        "data": prepared.describe(),
-        "split": prepared.split.to_dict(),
-        "settings": {
-            "hidden_layer_sizes": list(layers),
-            "layers": [to_dict(one) for one in settings],
-            "up_down": to_dict(up_down),
-        },
-    }
-    checkpoints.save(run.dbn.cpu(), output, overwrite=overwrite, history=history, provenance=provenance)
-    last = history[-1] if history else {}
-    return {
-        "output": output,
-        "layers": [run.dbn.n_visible, *run.dbn.hidden_layer_sizes],
-        "n_classes": run.dbn.n_classes,
-        "n_train": len(prepared.split.train),
-        "losses": last_losses([record for record in history if record["stage"] == "pretrain"]),
-        **{name: last[name] for name in ("validation_error",) if name in last},
-        "seconds": seconds,
-    }
 
 
 def belief_net(model: Any) -> DBN:

@@ -18,7 +18,7 @@ import checkpoints
 from pipelines.cli import main
 from pretrain.training import TrainingRun
 
-MODULES = ("pretraining", "finetuning", "autoencoding")
+MODULES = ("pretraining", "finetuning", "autoencoding", "belief_nets")
 STACK = ("stack", "digits", "--layers", "31,17", "--epochs", "2", "--batch-size", "400")  # four batches an epoch
 COMMANDS = {
     "chains": (
@@ -37,6 +37,11 @@ COMMANDS = {
         ("autoencoder", "digits", "--layers", "17,3", "--pretrain-epochs", "1", "--epochs", "2", "--shift", "1",
          "--early-stopping", "true", "--schedule", "linear", "--batch-size", "400"),
         (20, 50, 70, 100, 102),  # fifty batches a layer
+    ),
+    "dbn": (
+        ("dbn", "digits", "--layers", "31,17", "--epochs", "1", "--batch-size", "400", "--gradient-estimator",
+         "pcd,cd", "--up-down-epochs", "2", "--up-down-batch-size", "400", "--validation-fraction", "0.1"),
+        (2, 4, 6, 8, 10, 14),  # four batches an epoch
     ),
 }  # fmt: skip
 
@@ -233,6 +238,33 @@ batch_size = 400
 [[steps]]
 command = "evaluate"
 """
+
+
+def test_another_net_is_refused_with_what_differs(cli, after_records):
+    arguments, _ = COMMANDS["dbn"]
+    after_records(5, terminate)
+    assert cli(*arguments, "-o", "net.h5").exit_code == 143
+    before = Path("net.h5.resume").read_bytes()
+    for changed, told in (
+        (("--up-down-gibbs-steps", "3,7,10"), "settings.up_down.n_gibbs_steps.1 was 6 and is 7"),
+        (("--weight-decay", "0.1"), "settings.layers.0.training.weight_decay was 0.0002 and is 0.1"),
+        (("--without-labels", "--validation-fraction", "0"), "with_labels was True and is False"),
+        (("--scaling", "minmax"), "scaling was 'range' and is 'minmax'"),
+    ):
+        refused(cli(*arguments, *changed, "-o", "net.h5", "--resume"), told)
+        assert Path("net.h5.resume").read_bytes() == before
+
+
+def test_a_recipe_with_a_belief_net_goes_on(cli, after_records):
+    steps = '[[steps]]\ncommand = "dbn"\nlayers = [31, 17]\nepochs = 1\nbatch_size = 400\nup_down_epochs = 1\n'
+    Path("r.toml").write_text(f'title = "t"\ndescription = "d"\ndata = "digits"\n{steps}')
+    succeeded(cli("run", "r.toml", "-o", "whole"))
+    after_records(9, terminate)
+    assert cli("run", "r.toml", "-o", "out").exit_code == 143
+    after_records(-1, kill)
+    succeeded(cli("run", "r.toml", "-o", "out", "--resume"))
+    assert content("out/dbn.h5") == content("whole/dbn.h5")
+    assert "pretrain dbn" not in cli("run", "r.toml", "-o", "out", "--resume").stderr
 
 
 def test_a_recipe_goes_on_in_the_step_that_was_stopped(cli, after_records):

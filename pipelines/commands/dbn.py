@@ -19,11 +19,13 @@ from pipelines.commands.options import (
     output_option,
     report_result,
     require_free_output,
+    resume_options,
     run_options,
     settings_options,
     training_settings,
 )
 from pipelines.preparation import prepare
+from pipelines.resuming import Resuming
 from pretrain.settings import RBMSettings
 from pretrain.up_down_settings import UP_DOWN_TRAINING, UpDownSettings
 
@@ -77,6 +79,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
     help="Share of rows that are not trained on: the error of every epoch of up-down.",
 )
 @data_options
+@resume_options
 @run_options
 def dbn(
     data: str,
@@ -84,6 +87,8 @@ def dbn(
     without_labels: bool,
     output: Path,
     overwrite: bool,
+    checkpoint_every: float,
+    resume: bool,
     up_down_gibbs_steps: tuple[int, ...],
     validation_fraction: float,
     target: str | None,
@@ -103,6 +108,7 @@ def dbn(
     up_down = {name.removeprefix(PREFIX): given.pop(name) for name in UP_DOWN_OPTIONS}
     training = training_settings(UP_DOWN_TRAINING, up_down)
     settings = _greedy(layers, given)
+    resuming = Resuming(output, every=checkpoint_every, resume=resume, overwrite=overwrite)
     require_free_output(output, overwrite)
     prepared = prepare(
         data,
@@ -121,6 +127,7 @@ def dbn(
         with_labels=prepared.dataset.y is not None and not without_labels,
         output=str(output),
         overwrite=overwrite,
+        resuming=resuming,
         seed=seed,
         device=device,
         command=command_line(),
