@@ -112,6 +112,7 @@ def run_finetune(
             image_shape=prepared.dataset.image_shape,
             progress_seconds=PROGRESS_SECONDS,
         )
+        run.rehearse()
         history = list(progress.follow(resuming.records("finetune", run)))
     seconds = resuming.seconds
     provenance = {

@@ -6,15 +6,18 @@ References
        Computation 18, 1527-1554.
 """
 
+import dataclasses
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from pretrain.batches import Batch
 from pretrain.contrastive import ContrastiveDivergence
 from pretrain.rbm import RBM
+from pretrain.rbm_settings import RBMSettings
 
 
 def memory_units(units: str, n_units: int, n_classes: int) -> str:
@@ -22,6 +25,30 @@ def memory_units(units: str, n_units: int, n_classes: int) -> str:
     if n_classes == 0:
         return units
     return f"{units if ':' in units else f'{units}:{n_units}'}+softmax:{n_classes}"
+
+
+def make_memory(
+    n_codes: int,
+    n_hidden: int,
+    settings: RBMSettings,
+    *,
+    units: str,
+    n_classes: int,
+    data_range: tuple[np.ndarray, np.ndarray],
+    **start: Any,
+) -> RBM:
+    """An untrained memory: an RBM on codes of `units`, whose smallest and largest values are given, and on labels.
+
+    `start` is what `RBM.from_settings` begins with: data_mean, generator.
+    """
+    low, high = data_range
+    return RBM.from_settings(
+        n_codes + n_classes,
+        n_hidden,
+        dataclasses.replace(settings, visible_units=memory_units(units, n_codes, n_classes)),
+        data_range=(np.append(low, np.zeros(n_classes)), np.append(high, np.ones(n_classes))),
+        **start,
+    )
 
 
 def label_scores(memory: RBM, codes: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """Class indices of rows as training takes them, checked."""
 
+from typing import Any
+
 import numpy as np
 
 from pretrain.exceptions import DataError
@@ -28,3 +30,21 @@ def class_indices(y: np.ndarray, n_rows: int, n_classes: int) -> np.ndarray:
             f"{y.max()}."
         )
     return y.astype(np.int64)
+
+
+def validation_indices(X: Any, y: np.ndarray, n_features: int, n_classes: int) -> np.ndarray:
+    """Class indices of rows whose error is measured, int64 (n_rows,).
+
+    Raises
+    ------
+    DataError
+        If there are no classes, or unless X has shape (n_rows, n_features) with rows, and `y` a class for each.
+    """
+    if n_classes == 0:
+        raise DataError("Validation rows are for the error of the labels, and the net has none. Leave them out.")
+    if len(X.shape) != 2 or X.shape[1] != n_features or X.shape[0] == 0:
+        raise DataError(f"Validation rows must have {n_features} features each; got shape {tuple(X.shape)}.")
+    indices = class_indices(y, X.shape[0], n_classes)
+    if (indices < 0).any():
+        raise DataError("Every validation row must have a label, and some are -1. Leave those out.")
+    return indices

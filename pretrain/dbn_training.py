@@ -6,23 +6,24 @@ References
        Computation 18, 1527-1554.
 """
 
-import dataclasses
 import functools
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from pretrain._validation import one_per_layer, require_number, require_sequence
-from pretrain.associative_memory import MemoryRule, memory_units
+from pretrain._validation import require_number, require_sequence
+from pretrain.associative_memory import MemoryRule, make_memory
 from pretrain.batches import BatchSource
 from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
-from pretrain.class_indices import class_indices, classes_of
+from pretrain.class_indices import class_indices, classes_of, validation_indices
 from pretrain.columns import column_mean, column_range, require_rows
-from pretrain.dbn import DBN, DirectedLayer, require_data_units
+from pretrain.dbn import DBN, DirectedLayer
+from pretrain.dbn_settings import dbn_layer_settings
 from pretrain.device import resolve_device, resolve_precision
-from pretrain.exceptions import SettingsError
+from pretrain.exceptions import DataRangeWarning, SettingsError
 from pretrain.greedy import MOST_UNITS, GreedyPretraining
 from pretrain.layer_run import layer_run
 from pretrain.random_streams import RandomStreams
@@ -69,7 +70,7 @@ class DBNTraining:
     sample_weight : array of shape (n_samples,) or None
         What each row counts in the gradients.
     validation : (X, y) or None
-        Scaled rows and class indices: the records of up-down then have `validation_error`, in %.
+        Scaled rows and class indices, none of them -1: the records of up-down then have `validation_error`, in %.
     device : {"auto", "cpu", "cuda"} or torch.device
     scaling : Scaling or None
         Kept with the net; `X` is taken as scaled already.
@@ -79,9 +80,9 @@ class DBNTraining:
     Raises
     ------
     DataError
-        If X or y cannot be trained on.
+        If X or y cannot be trained on, or the validation rows do not fit them.
     SettingsError
-        For layers that a deep belief net cannot have.
+        For layers that a deep belief net cannot have, or what a layer, the memory or up-down cannot be trained with.
     """
 
     def __init__(
@@ -106,24 +107,23 @@ class DBNTraining:
             raise SettingsError("hidden_layer_sizes must name at least one layer; got none.")
         for size in self.sizes:
             require_number("the DBN", "hidden_layer_sizes", size, at_least=1, at_most=MOST_UNITS, integer=True)
-        self.settings: list[RBMSettings] = one_per_layer("the DBN", "settings", settings, len(self.sizes))
-        for k, layer_settings in enumerate(self.settings):
-            _require_legal(layer_settings, k, len(self.sizes))
+        self.settings = dbn_layer_settings(settings, len(self.sizes))
+        self._units = self.settings[0].visible_units if len(self.sizes) == 1 else "bernoulli"  # of the memory
         self.up_down, self.scaling, self.progress_seconds = up_down, scaling, progress_seconds
         self.streams, self.device = RandomStreams(seed), resolve_device(device)
         self.X, self.sample_weight = X, sample_weight
-        self._range = column_range(X)
         self.classes = None if y is None else classes_of(y, classes)
-        self._y = None if y is None else class_indices(y, X.shape[0], self._n_classes)
-        self._validation: Any = None
-        if validation is not None and y is not None:
-            self._validation = validation[0], class_indices(validation[1], len(validation[0]), self._n_classes)
+        self._y = None if y is None else torch.from_numpy(class_indices(y, X.shape[0], self._n_classes))
+        self._validation = None
+        if validation is not None:
+            self._validation = validation[0], validation_indices(*validation, X.shape[1], self._n_classes)
         self._greedy = self._greedy_run() if len(self.sizes) > 1 else None
         self._below: list[RBM] = []  # once greedy training of the layers below the memory is over
         self._memory: RBM | None = None
         self._dbn: DBN | None = None
         self._plan = [MEMORY, STAGE]
         self.run: TrainingRun | None = None
+        self.rehearse()
 
     @property
     def dbn(self) -> DBN:
@@ -145,6 +145,20 @@ class DBNTraining:
             self.run = self._begin(self._plan.pop(0))
         record = next(self.run)
         return record if record["layer"] is None else {**record, "n_layers": len(self.sizes)}
+
+    def rehearse(self) -> None:
+        """Make the run of every stage, on a net of zero weights, and begin none: SettingsError where one cannot be.
+
+        What cannot be trained at the end is so refused before the layers below have taken their minutes.
+        """
+        below = [] if self._greedy is None else list(self._greedy.rehearse().layers)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataRangeWarning)  # training says it
+            memory = self._make_memory(below[-1].n_hidden if below else self.X.shape[1])
+        dbn = self._joined(below, memory)
+        rows = torch.zeros(1, max(dbn.n_visible, dbn.n_codes)).expand(self.X.shape[0], -1)
+        self._memory_run(memory, rows[:, : dbn.n_codes])
+        self._up_down_run(dbn, rows[:, : dbn.n_visible])
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that continues the training exactly: the layers below the memory, the stages left, their run."""
@@ -178,7 +192,7 @@ class DBNTraining:
             self.settings[:-1],
             seed=self.streams.seed,
             sample_weight=self.sample_weight,
-            strata=self._targets,
+            strata=self._y,
             device=self.device,
             progress_seconds=self.progress_seconds,
         )
@@ -191,30 +205,40 @@ class DBNTraining:
             self._memory = self._new_memory(codes)
             return self._memory_run(self._memory, codes)
         assert self._memory is not None
-        directed = [DirectedLayer.from_rbm(rbm) for rbm in self._below]
-        self._dbn = DBN(directed, self._memory, classes=self.classes, scaling=self.scaling)
-        return self._up_down_run(self._dbn)
+        self._dbn = self._joined(self._below, self._memory)
+        return self._up_down_run(self._dbn, self.X)
+
+    def _joined(self, below: list[RBM], memory: RBM) -> DBN:
+        directed = [DirectedLayer.from_rbm(rbm) for rbm in below]
+        return DBN(directed, memory, classes=self.classes, scaling=self.scaling)
 
     def _new_memory(self, codes: Any) -> RBM:
         """An untrained memory on these codes; its label units begin at the shares of the classes, or at zero."""
-        top, n_classes = len(self.sizes) - 1, self._n_classes
-        units = self.settings[0].visible_units if top == 0 else "bernoulli"
-        require_rows(make_units(units, codes.shape[1]), codes)
-        low, high = self._range if top == 0 else (np.zeros(codes.shape[1]), np.ones(codes.shape[1]))
-        shares = np.empty(0) if self._y is None else np.bincount(self._y[self._y >= 0], minlength=n_classes)
-        memory = RBM.from_settings(
-            codes.shape[1] + n_classes,
-            self.sizes[-1],
-            dataclasses.replace(self.settings[-1], visible_units=memory_units(units, codes.shape[1], n_classes)),
-            data_range=(np.append(low, np.zeros(n_classes)), np.append(high, np.ones(n_classes))),
-            data_mean=torch.from_numpy(np.append(column_mean(codes), shares / shares.sum())).float(),
+        top = len(self.sizes) - 1
+        require_rows(make_units(self._units, codes.shape[1]), codes)
+        labels = np.empty(0, dtype=int) if self._y is None else self._y[self._y >= 0].numpy()
+        shares = np.bincount(labels, minlength=self._n_classes) / max(len(labels), 1)
+        memory = self._make_memory(
+            codes.shape[1],
+            data_mean=torch.from_numpy(np.append(column_mean(codes), shares)).float(),
             generator=self.streams.generator("init", layer=top),
         )
         return memory.to(self.device)
 
+    def _make_memory(self, n_codes: int, **start: Any) -> RBM:
+        return make_memory(
+            n_codes,
+            self.sizes[-1],
+            self.settings[-1],
+            units=self._units,
+            n_classes=self._n_classes,
+            data_range=column_range(self.X) if len(self.sizes) == 1 else (np.zeros(n_codes), np.ones(n_codes)),
+            **start,
+        )
+
     def _memory_run(self, memory: RBM, codes: Any) -> TrainingRun:
-        settings, top, y = self.settings[-1], len(self.sizes) - 1, self._targets
-        generator = self.streams.generator("sampling", layer=top, device=self.device)
+        settings, top = self.settings[-1], len(self.sizes) - 1
+        generator = self.streams.generator("sampling", layer=top, device=memory.weight.device)
         options: dict[str, Any] = {"n_classes": self._n_classes, "unlabelled": self._unlabelled}
         return layer_run(
             memory,
@@ -223,29 +247,30 @@ class DBNTraining:
             streams=self.streams,
             layer_index=top,
             learner=functools.partial(MemoryRule, memory, settings, generator=generator, **options),
-            y=y,
+            y=self._y,
             sample_weight=self.sample_weight,
-            strata=y,
+            strata=self._y,
             progress_seconds=self.progress_seconds,
         )
 
-    def _up_down_run(self, dbn: DBN) -> TrainingRun:
-        training = resolve_budget(self.up_down.training, self.X.shape[0], fewest_epochs=FINETUNING_EPOCHS)
+    def _up_down_run(self, dbn: DBN, X: Any) -> TrainingRun:
+        device = dbn.memory.weight.device
+        training = resolve_budget(self.up_down.training, X.shape[0], fewest_epochs=FINETUNING_EPOCHS)
         rule = UpDown(
             dbn,
             self.up_down,
-            generator=self.streams.generator("sampling", device=self.device),
-            dtype=resolve_precision(training.precision, self.device, max(p.numel() for p in dbn.parameters())),
+            generator=self.streams.generator("sampling", device=device),
+            dtype=resolve_precision(training.precision, device, max(p.numel() for p in dbn.parameters())),
             unlabelled=self._unlabelled,
         )
         batches = BatchSource(
-            self.X,
-            self._targets,
+            X,
+            self._y,
             sample_weight=self.sample_weight,
-            strata=self._targets,
+            strata=self._y,
             batch_size=int(training.batch_size),
             generator=self.streams.generator("batches"),
-            device=self.device,
+            device=device,
         )
         return TrainingRun(
             rule,
@@ -261,13 +286,10 @@ class DBNTraining:
             parameter.grad = None
 
     def _validate(self) -> dict[str, float]:
+        assert self._validation is not None
         X, y = self._validation
         found = map_rows(self.dbn, DBN.label_scores, X, self._n_classes).argmax(dim=1).numpy(force=True)
         return {"validation_error": 100 * float((found != y).mean())}
-
-    @property
-    def _targets(self) -> torch.Tensor | None:
-        return None if self._y is None else torch.from_numpy(self._y)
 
     @property
     def _n_classes(self) -> int:
@@ -276,17 +298,3 @@ class DBNTraining:
     @property
     def _unlabelled(self) -> bool:
         return self._y is not None and bool((self._y < 0).any())
-
-
-def _require_legal(settings: Any, k: int, n_layers: int) -> None:
-    """Raise SettingsError for layers that a deep belief net cannot have."""
-    if not isinstance(settings, RBMSettings):
-        raise SettingsError(f"The layers of a DBN are RBMs; settings of layer {k} are {type(settings).__name__}.")
-    if k == 0:
-        require_data_units(settings.visible_units)
-    if settings.missing != "error":
-        raise SettingsError("A DBN does not draw missing values; fill them, and leave missing at 'error'.")
-    if settings.hidden_units != "bernoulli":
-        raise SettingsError(
-            f"The hidden units of a DBN are bernoulli units; layer {k} has {settings.hidden_units!r}."
-        )

@@ -90,6 +90,14 @@ BAD: list[tuple[dict, type, str]] = [
     ({"sizes": ()}, SettingsError, "at least one layer"),
     ({"sizes": (3, 0)}, SettingsError, "hidden_layer_sizes of the DBN must be an integer >= 1"),
     ({"rows": np.full((200, 5), np.nan)}, DataError, "NaN or infinite"),
+    ({"rows": np.full((200, 5), np.nan), "sizes": (3,)}, DataError, "NaN or infinite"),
+    ({"sample_weight": -Y}, DataError, "sample_weight must be finite, 0 or more"),
+    ({"y": None, "validation": (X, Y)}, DataError, "error of the labels, and the net has none"),
+    ({"validation": (X[:, 1:], Y)}, DataError, r"have 5 features each; got shape \(200, 4\)"),
+    ({"validation": (X[:0], Y[:0])}, DataError, r"got shape \(0, 5\)"),
+    ({"validation": (X, Y[:9])}, DataError, r"\(200,\); got"),
+    ({"validation": (X, Y - (Y == 0))}, DataError, "Every validation row must have a label"),
+    ({"validation": (X, Y + 1)}, DataError, "in 0 to 1"),
 ]
 
 
@@ -113,6 +121,22 @@ def test_what_cannot_be_trained_is_refused_before_training(options, error, words
 def test_layers_that_a_net_cannot_have_are_refused(layers, words):
     with pytest.raises(SettingsError, match=words):
         DBNTraining(X, Y, (3, 5), layers, up_down(1), seed=0)
+
+
+@pytest.mark.parametrize("sizes", [(5,), (3, 5)])
+@pytest.mark.parametrize(
+    ("greedy", "later", "words"),
+    [
+        ({}, {"early_stopping": True}, "early_stopping needs validation rows"),
+        ({}, {"optimizer": "cg", "weight_decay": 0.0}, "optimizer 'cg' needs a loss that is the same each time"),
+        ({"early_stopping": True}, {}, "early_stopping needs validation rows"),
+    ],
+)
+def test_what_the_memory_and_up_down_cannot_be_trained_with_is_refused_before_training(sizes, greedy, later, words):
+    layers = [settings()] * len(sizes)
+    layers[-1] = RBMSettings(training=TrainingSettings(epochs=1, **greedy))
+    with pytest.raises(SettingsError, match=words):
+        DBNTraining(X, Y, sizes, layers, UpDownSettings(training=TrainingSettings(epochs=1, **later)), seed=0)
 
 
 def test_the_net_is_not_there_before_greedy_training_is_over():

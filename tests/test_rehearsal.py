@@ -5,8 +5,9 @@ import pytest
 from click.testing import CliRunner
 from stacks import rows
 
+import checkpoints
 from pipelines.cli import main
-from pretrain import DBNClassifier, DBNRegressor, DeepAutoencoder, SDAEClassifier
+from pretrain import RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, SDAEClassifier, Stack
 from pretrain.exceptions import SettingsError
 from pretrain.training import TrainingRun
 
@@ -66,6 +67,8 @@ def test_validation_rows_that_cannot_be_drawn():
         ("autoencoder d.npz --shift 1", "shift"),
         ("compare digits --arms relu,dbn-dropout --optimizer cg", "optimizer 'cg' needs a loss"),
         ("stack digits --hidden-units gaussian,bernoulli --binarize true", "binarize"),
+        ("dbn digits --up-down-optimizer cg", "optimizer 'cg' needs a loss"),
+        ("dbn digits --up-down-early-stopping true", "early_stopping needs validation rows"),
         ("stack digits --kind autoencoder --corruption none,masking --optimizer cg", "optimizer 'cg' needs a loss"),
     ],
 )
@@ -76,3 +79,13 @@ def test_the_command_line(tmp_path, monkeypatch, command, words):
     assert result.exit_code == 2, result.output
     assert words in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["d.npz"]
+
+
+def test_the_second_stage_of_fine_tuning(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoints.save(Stack([RBM(64, 5), RBM(5, 3)]), "stack.h5")
+    options = "--head-epochs 2 --early-stopping true --validation-fraction 0 -o net.h5"
+    result = CliRunner().invoke(main, ["finetune", "stack.h5", "digits", *options.split()])
+    assert result.exit_code == 2, result.output
+    assert "early_stopping needs validation rows" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["stack.h5"]
