@@ -48,6 +48,10 @@ COMMANDS = {
         "--early-stopping", "true", "--n-iter-no-change", "20",
     ),
     "autoencoder": ("autoencoder", "digits", "--layers", "30,10", "--pretrain-epochs", "10", "--epochs", "15"),
+    "dbn": (
+        "dbn", "digits", "--layers", "30,20,40", "--epochs", "8", "--up-down-epochs", "12",
+        "--validation-fraction", "0.1",
+    ),
 }  # fmt: skip
 COUNTS = ("kills", "finished", "losses", "unreadable", "different", "unclear")
 SHARE_KILLED = 0.8  # of the attempts; the others may go on to the end
