@@ -12,7 +12,6 @@ from pretrain.device import resolve_device
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.network import Network
 from pretrain.reconstruction import reconstruction_errors
-from pretrain.stack import map_rows
 
 UNITS = {
     "classification": "% of the rows wrong",
@@ -111,8 +110,4 @@ def _examples(labels: np.ndarray) -> str:
 def _reconstruction_error(model: Any, X: np.ndarray) -> float:
     # In the scaled space, where 1.0 is the full range of a pixel: the papers' unit.
     module = module_of(model).eval()
-    if isinstance(module, DBN):
-        scaled = module.scaled(X)
-        rebuilt = map_rows(module, DBN.reconstruct, scaled, module.n_visible).numpy(force=True)
-        return float(np.square(scaled.astype(np.float64) - rebuilt).sum(axis=1).mean())
     return float(reconstruction_errors(module, module.scaled(X)).mean(dtype=np.float64))

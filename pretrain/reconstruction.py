@@ -1,10 +1,11 @@
-"""Reconstructions of rows and their errors: of a layer, a stack or a deep autoencoder."""
+"""Reconstructions of rows and their errors: of a layer, a stack, a deep autoencoder or a deep belief net."""
 
 from typing import Any
 
 import numpy as np
 import torch
 
+from pretrain.dbn import DBN
 from pretrain.rbm import RBM
 from pretrain.stack import Stack, map_rows
 
@@ -12,8 +13,11 @@ from pretrain.stack import Stack, map_rows
 def reconstruct(module: Any, x: torch.Tensor) -> torch.Tensor:
     """decode(encode(x)) of scaled rows: (batch, n_visible) -> (batch, n_visible).
 
+    A deep belief net goes up to the top of its memory and down again (`DBN.reconstruct`).
     Layers on replicated softmax units decode to shares of words; they are multiplied by the words of each row.
     """
+    if isinstance(module, DBN):
+        return module.reconstruct(x)
     rebuilt = module.decode(module.encode(x))
     lowest = module.layers[0] if isinstance(module, Stack) else module
     totals = lowest.visible_units.row_totals(x) if isinstance(lowest, RBM) else None

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from deep_oracles import CLASSES, small_dbn
 from oracles import arrays_of, small_rbm
 from scipy.special import expit, softmax
 from stacks import make_stack, rows
@@ -17,6 +18,7 @@ from pretrain.scaling import Scaling
 from pretrain.stack import Stack
 from pretrain.unrolling import unroll
 
+EYE = torch.eye(len(CLASSES), dtype=torch.float64)
 DOCUMENTS = np.array([[4.0, 1, 0], [0, 0, 1]])
 
 
@@ -56,6 +58,24 @@ def test_there_and_back_in_the_units_of_the_data(into, dtype, rtol):
     errors = ((rebuilt - scaled) ** 2).sum(axis=1)
     np.testing.assert_allclose(reconstruction_errors(module, module.scaled(raw)), errors, rtol=10 * rtol)
     assert evaluate(module, raw, None)["test_error"] == pytest.approx(errors.mean(), rel=10 * rtol)
+
+
+@pytest.mark.parametrize("classes", [None, CLASSES])
+def test_a_belief_net_goes_to_the_top_of_its_memory(classes):
+    net = small_dbn(3, classes=classes)
+    x = torch.from_numpy(rows(6)[:, : net.n_visible]).double()
+    seen = net.encode(x)
+    if classes is not None:
+        scores = [-net.memory.free_energy(torch.cat([seen, one.expand(len(x), -1)], dim=1)) for one in EYE]
+        seen = torch.cat([seen, torch.softmax(torch.stack(scores, dim=1), dim=1)], dim=1)
+    top = torch.sigmoid(seen @ net.memory.weight.T + net.memory.hidden_bias)
+    below = torch.sigmoid((top @ net.memory.weight + net.memory.visible_bias)[:, : net.n_codes])
+    expected = net.decode(below)
+    torch.testing.assert_close(reconstruct(net, x), expected)
+    errors = (expected - x).square().sum(dim=1).numpy(force=True)
+    np.testing.assert_allclose(reconstruction_errors(net, x), errors)
+    if classes is None:
+        assert evaluate(net, x.numpy(), None)["test_error"] == pytest.approx(errors.mean())
 
 
 def test_what_cannot_be_decoded():
