@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 import checkpoints
+from pipelines.evaluation import module_of
+from pipelines.finetuning import Targets
 from pipelines.preparation import PreparedData
 from pipelines.pretraining import last_losses
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
@@ -80,13 +80,19 @@ def _training(
 ) -> DBNTraining:
     """The training of a net on the training rows, not begun."""
     y = classes = validation = None
+    has_validation = len(prepared.split.validation) > 0
     if with_labels:
         if prepared.task != "classification":
             raise SettingsError("The labels are numbers to predict and no classes; give --without-labels.")
-        classes, y = np.unique(prepared.train_labels(), return_inverse=True)
-        held_out = prepared.labels()[prepared.split.validation]
-        if len(held_out):
-            validation = prepared.validation_rows(), np.searchsorted(classes, held_out)
+        targets = Targets.of(prepared.train_labels(), prepared.task)
+        classes, y = targets.classes, targets.encode(prepared.train_labels())
+        if has_validation:
+            validation = prepared.validation_rows(), targets.encode(prepared.labels()[prepared.split.validation])
+    elif has_validation:
+        raise SettingsError(
+            "--validation-fraction is for the error of the labels, and this net has none: --without-labels was "
+            "given, or the data have no labels. Leave --validation-fraction out."
+        )
     return DBNTraining(
         prepared.train_rows(),
         y,
@@ -108,13 +114,13 @@ def belief_net(model: Any) -> DBN:
     Raises
     ------
     SettingsError
-        For any other model.
+        For any other model, and for the state of a run.
     """
-    model = getattr(model, "dbn_", None) or getattr(model, "stack_", None) or model
-    if isinstance(model, DBN):
-        return model
-    if isinstance(model, Stack):
-        return DBN.from_stack(model)
+    module = module_of(model)
+    if isinstance(module, DBN):
+        return module
+    if isinstance(module, Stack):
+        return DBN.from_stack(module)
     raise SettingsError(
         f"Only a deep belief net or a stack of RBMs is a generative model; this file holds a {type(model).__name__}. "
         "Make one with `pretrain dbn`."

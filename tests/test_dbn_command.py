@@ -28,6 +28,9 @@ def folder(tmp_path_factory):
     for name, *options in (("dbn.h5",), ("plain.h5", "--without-labels", "--binarize", "true")):
         result = CliRunner().invoke(main, [*DBN_ARGUMENTS, *options, "-o", str(path / name)])
         assert result.exit_code == 0, result.output
+    X = np.random.default_rng(0).random((30, 5))
+    np.savez(path / "plain.npz", X=X)
+    checkpoints.save(checkpoints.RunState({"seconds": 0.0}), path / "state.h5")
     return path
 
 
@@ -122,6 +125,9 @@ def test_filters_and_curves_can_be_plotted(cli):
         (("sample", "dbn.h5", "-o", "a.gif"), ["a.gif", "--gif"]),
         (("sample", "dbn.h5", "-o", "dbn.h5"), ["dbn.h5"]),
         (("sample", "missing.h5", "-o", "a.png"), ["missing.h5"]),
+        ((*DBN_ARGUMENTS, "--without-labels", "--validation-fraction", "0.1", "-o", "a.h5"), ["this net has none"]),
+        (("dbn", "plain.npz", "--layers", "3", "--validation-fraction", "0.1", "-o", "a.h5"), ["have no labels"]),
+        (("sample", "state.h5", "-o", "a.png"), ["state of an unfinished run"]),
         (("plot", "codes", "dbn.h5", "--data", "digits", "-o", "a.png"), ["deep belief net"]),
         (("finetune", "dbn.h5", "digits", "-o", "a.h5"), ["DBN"]),
         ((*DBN_ARGUMENTS, "--up-down-gibbs-steps", "3,0", "-o", "a.h5"), ["n_gibbs_steps", "0"]),

@@ -13,7 +13,9 @@ STACK = "stack nowhere.npz --layers 7,5 -o out.h5"
 FINETUNE = "finetune nowhere.h5 nowhere.npz -o out.h5"
 AUTOENCODER = "autoencoder nowhere.npz --layers 7,5 -o out.h5"
 COMPARE = "compare nowhere.npz --arms relu -o out"
+DBN = "dbn nowhere.npz --layers 7,5 -o out.h5"
 EVALUATE = "evaluate nowhere.h5 nowhere.npz"
+UP_DOWN = "--up-down-epochs above 0"
 CD = "an --optimizer that has a learning rate"
 SGD = "--optimizer sgd or rmsprop"
 
@@ -49,6 +51,30 @@ IDLE = [
     (f"{AUTOENCODER} --start relu", "--visible-units gaussian", "pretrained layers of --kind rbm", ""),
     (f"{AUTOENCODER} --kind autoencoder", "--visible-units gaussian", "pretrained layers of --kind rbm", ""),
     (COMPARE, "--pretrain-epochs 3", "pretrained layers", "--arms relu,dbn"),
+    *(
+        (f"{DBN} --up-down-epochs 0", f"--up-down-{option}", UP_DOWN, f"--up-down-epochs 1 {more}")
+        for option, more in (
+            ("gibbs-steps 3", ""),
+            ("batch-size 9", ""),
+            ("optimizer adam", ""),
+            ("learning-rate 0.1", ""),
+            ("momentum 0.1", ""),
+            ("nesterov false", ""),
+            ("initial-momentum 0.5", ""),
+            ("initial-momentum-epochs 1", "--up-down-initial-momentum 0.5"),
+            ("schedule linear", ""),
+            ("decay 0.5", "--up-down-schedule exponential"),
+            ("decay-epochs 3", "--up-down-schedule step"),
+            ("weight-decay 0.1", ""),
+            ("l1 0.1", ""),
+            ("max-norm 1", ""),
+            ("early-stopping false", ""),
+            ("n-iter-no-change 3", "--up-down-early-stopping true"),
+            ("tol 0.1", "--up-down-early-stopping true"),
+            ("precision float32", ""),
+        )
+    ),
+    (f"{DBN} --up-down-optimizer adam", "--up-down-momentum 0.5", "and --up-down-optimizer sgd or rmsprop", ""),
     (EVALUATE, "--baseline-units 5", "--baselines", "--baselines"),
     (EVALUATE, "--ais-runs 5", "--likelihood", "--likelihood"),
     (EVALUATE, "--ais-temperatures 5", "--likelihood", "--likelihood"),
@@ -71,6 +97,10 @@ def test_an_idle_option_is_refused_with_what_makes_it_act(command, option, words
     parse(command)  # a default is nobody's belief
     if remedy:
         parse(f"{command} {option} {remedy}")
+
+
+def test_units_of_a_belief_net_act():
+    parse(f"{DBN} --visible-units gaussian")
 
 
 def test_every_row_is_tested_and_every_row_is_an_option():

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pipelines.belief_nets import run_dbn
-from pipelines.commands.idle_options import CheckedCommand
+from pipelines.commands.idle_options import UP_DOWN, CheckedCommand
 from pipelines.commands.options import (
     LAYER_OPTIONS,
     TRAINING_OPTIONS,
@@ -29,14 +29,13 @@ from pipelines.resuming import Resuming
 from pretrain.settings import RBMSettings
 from pretrain.up_down_settings import UP_DOWN_TRAINING, UpDownSettings
 
-PREFIX = "up_down_"
 ON_DATA = ("visible_units", "binarize")  # one value: of the first layer alone
 MEMORY_OPTIONS = {
     name: row
     for name, row in LAYER_OPTIONS.items()
     if name in {field.name for field in dataclasses.fields(RBMSettings)} - {*ON_DATA, "hidden_units"}
 }
-UP_DOWN_OPTIONS = {f"{PREFIX}{name}": (kind, f"up-down: {text}") for name, (kind, text) in TRAINING_OPTIONS.items()}
+UP_DOWN_OPTIONS = {f"{UP_DOWN}{name}": (kind, f"up-down: {text}") for name, (kind, text) in TRAINING_OPTIONS.items()}
 
 
 def _greedy(layers: tuple[int, ...], given: dict[str, Any]) -> list[Any]:
@@ -46,8 +45,19 @@ def _greedy(layers: tuple[int, ...], given: dict[str, Any]) -> list[Any]:
     return settings
 
 
+def _up_down(given: dict[str, Any]) -> UpDownSettings:
+    training = {name.removeprefix(UP_DOWN): given[name] for name in UP_DOWN_OPTIONS}
+    return UpDownSettings(
+        given["up_down_gibbs_steps"], given["binarize"], training_settings(UP_DOWN_TRAINING, training)
+    )
+
+
 def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{**vars(layer), **vars(layer.training)} for layer in _greedy(params["layers"], params)]
+    up_down = {f"{UP_DOWN}{name}": value for name, value in vars(_up_down(params).training).items()}
+    return [
+        {**vars(layer), **vars(layer.training), **up_down, "kind": layer.kind, "pretrained": True}
+        for layer in _greedy(params["layers"], params)
+    ]
 
 
 @click.command(
@@ -89,7 +99,6 @@ def dbn(
     overwrite: bool,
     checkpoint_every: float,
     resume: bool,
-    up_down_gibbs_steps: tuple[int, ...],
     validation_fraction: float,
     target: str | None,
     scaling: str,
@@ -105,9 +114,7 @@ def dbn(
     Options of greedy training take one value for all layers, or one for each; those of up-down begin with --up-down-.
     `pretrain sample` draws from the net, `pretrain evaluate` tests it.
     """
-    up_down = {name.removeprefix(PREFIX): given.pop(name) for name in UP_DOWN_OPTIONS}
-    training = training_settings(UP_DOWN_TRAINING, up_down)
-    settings = _greedy(layers, given)
+    settings, up_down = _greedy(layers, given), _up_down(given)
     resuming = Resuming(output, every=checkpoint_every, resume=resume, overwrite=overwrite)
     require_free_output(output, overwrite)
     prepared = prepare(
@@ -123,7 +130,7 @@ def dbn(
         prepared,
         layers,
         settings,
-        UpDownSettings(up_down_gibbs_steps, given["binarize"], training),
+        up_down,
         with_labels=prepared.dataset.y is not None and not without_labels,
         output=str(output),
         overwrite=overwrite,

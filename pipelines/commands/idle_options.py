@@ -6,9 +6,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from pipelines.commands.options import TRAINING_OPTIONS
 from pretrain.rbm_settings import PERSISTENT_ESTIMATORS
 
 Options = Mapping[str, Any]
+UP_DOWN = "up_down_"  # begins the options of up-down
 
 
 def _is(name: str, *values: Any) -> Callable[[Options], bool]:
@@ -70,6 +72,21 @@ ACTING: dict[str, tuple[Callable[[Options], bool], str]] = {
     "ais_runs": _LIKELIHOOD,
     "ais_temperatures": _LIKELIHOOD,
 }
+
+
+def _in_up_down(name: str) -> tuple[Callable[[Options], bool], str]:
+    """The row of an option of up-down: what acts in training acts there too, if there is any."""
+    acts, condition = ACTING.get(name, (lambda _: True, ""))
+
+    def acts_there(options: Options) -> bool:
+        own = {key.removeprefix(UP_DOWN): value for key, value in options.items() if key.startswith(UP_DOWN)}
+        return own["epochs"] != 0 and acts(own)
+
+    others = condition.replace("--", "--up-down-")
+    return acts_there, "--up-down-epochs above 0" + (f" and {others}" if others else "")
+
+
+ACTING |= {UP_DOWN + name: _in_up_down(name) for name in (*TRAINING_OPTIONS, "gibbs_steps") if name != "epochs"}
 
 
 class CheckedCommand(click.Command):
