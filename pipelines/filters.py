@@ -1,4 +1,4 @@
-"""The weights on the data: what filter pictures show."""
+"""The weights on the data, and what the data looked like: what filter pictures and samples show."""
 
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,15 @@ def first_layer_weight(model: Any) -> np.ndarray:
 
 def image_shape(file: str | Path) -> tuple[int, ...] | None:
     """Shape of the images that a model was trained on, from the provenance of its file; None if it was none."""
-    data = (checkpoints.describe(file).get("provenance") or {}).get("data") or {}
-    shape = data.get("image_shape")
+    shape = _data(file).get("image_shape")
     return None if shape is None else tuple(shape)
+
+
+def value_range(file: str | Path) -> tuple[float, float] | None:
+    """Range of values that the format of a model's data declares, from the provenance of its file; None if none."""
+    declared = _data(file).get("value_range")
+    return None if declared is None else (declared[0], declared[1])
+
+
+def _data(file: str | Path) -> dict[str, Any]:
+    return (checkpoints.describe(file).get("provenance") or {}).get("data") or {}

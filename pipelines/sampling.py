@@ -10,7 +10,7 @@ from pretrain import DBN
 from pretrain.exceptions import DataError
 from pretrain.fantasies import Fantasies
 from pretrain.random_streams import RandomStreams
-from pretrain.scaling import in_unit_interval
+from pretrain.scaling import Scaling, in_unit_interval
 
 
 def class_index(dbn: DBN, label: str) -> int:
@@ -48,9 +48,18 @@ def draw_frames(
     return np.stack([rows.numpy(force=True) for rows in frames])
 
 
-def shades(rows: np.ndarray) -> np.ndarray:
-    """Rows as greys in [0, 1]: probabilities as they are, other values between the extremes of all."""
-    if in_unit_interval(rows):
-        return rows
-    low, high = float(rows.min()), float(rows.max())
-    return (rows - low) / (high - low)
+def shades(rows: np.ndarray, scaling: Scaling, value_range: Sequence[float] | None) -> np.ndarray:
+    """Rows in the model's own values as greys in [0, 1]: (..., n_visible) -> (..., n_visible).
+
+    The scaling is undone: a pixel that varied little in the data varies little in the picture. Black and white are
+    the ends of `value_range`, which the format of the data declares; without one 0 and 1 if all values lie
+    between them, else the smallest and the largest.
+    """
+    raw = scaling.undo(rows).astype(np.float64)
+    if value_range is not None:
+        low, high = value_range
+    elif in_unit_interval(raw):
+        low, high = 0.0, 1.0
+    else:
+        low, high = float(raw.min()), float(raw.max())
+    return np.clip((raw - low) / (high - low if high > low else 1.0), 0, 1)

@@ -14,6 +14,7 @@ import checkpoints
 from pipelines.cli import main
 from pipelines.images import as_images, mosaic
 from pipelines.preparation import prepare_as_before
+from pipelines.sampling import shades
 from pretrain import DBN
 from pretrain.exceptions import CheckpointError
 from pretrain.scaling import Scaling
@@ -124,6 +125,7 @@ def test_filters_and_curves_can_be_plotted(cli):
         (("sample", "dbn.h5", "--label", "1", "--each-label", "-o", "a.png"), ["exclude each other"]),
         (("sample", "dbn.h5", "-o", "a.gif"), ["a.gif", "--gif"]),
         (("sample", "dbn.h5", "-o", "dbn.h5"), ["dbn.h5"]),
+        (("sample", "dbn.h5", "--frames", "3", "-o", "a.png"), ["--frames does nothing here", "--gif"]),
         (("sample", "missing.h5", "-o", "a.png"), ["missing.h5"]),
         ((*DBN_ARGUMENTS, "--without-labels", "--validation-fraction", "0.1", "-o", "a.h5"), ["this net has none"]),
         (("dbn", "plain.npz", "--layers", "3", "--validation-fraction", "0.1", "-o", "a.h5"), ["have no labels"]),
@@ -143,6 +145,39 @@ def test_filters_and_curves_can_be_plotted(cli):
 )
 def test_mistakes_are_one_message(cli, arguments, words):
     refused(cli(*arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("rows", "scaling", "declared", "expected"),
+    [
+        ([[0.2, 1.0]], Scaling.none(), None, [[0.2, 1.0]]),  # probabilities
+        ([[-1.0, 3.0]], Scaling.none(), None, [[0.0, 1.0]]),
+        ([[0.0, 1.0], [0.5, 0.5]], Scaling("range", [0], [255]), (0, 255), [[0.0, 1.0], [0.5, 0.5]]),
+        ([[1.0, -2.0]], Scaling("standard", [100, 50], [10, 20]), (0, 255), [[110 / 255, 10 / 255]]),
+        ([[9.0, -9.0]], Scaling("standard", [100, 50], [10, 20]), (100, 150), [[1.0, 0.0]]),  # beyond the range
+        ([[1.0, -1.0]], Scaling("standard", [100, 50], [10, 20]), None, [[1.0, 0.0]]),
+        ([[7.0, 7.0]], Scaling.none(), None, [[0.0, 0.0]]),  # constant
+    ],
+)
+def test_shades_are_those_of_the_data(rows, scaling, declared, expected):
+    np.testing.assert_allclose(shades(np.array(rows), scaling, declared), expected)
+
+
+def test_nets_of_standardised_images_are_drawn_in_the_values_of_the_images(cli, tmp_path):
+    images = np.random.default_rng(0).normal([60, 100, 120, 200], [2, 9, 9, 20], (80, 4)).clip(0, 255)
+    np.savez(tmp_path / "faces.npz", X=images.astype(np.uint8).reshape(80, 2, 2), y=np.arange(80) % 9 < 1)
+    options = ("--visible-units", "gaussian", "--scaling", "standard", "--epochs", "3", "--up-down-epochs", "3")
+    net, page = tmp_path / "faces.h5", tmp_path / "faces.png"
+    for labels in ((), ("--without-labels",)):
+        arguments = ("dbn", tmp_path / "faces.npz", "--layers", "7,5", *options, *labels, "-o", net, "--overwrite")
+        assert cli(*arguments).exit_code == 0
+        assert cli("sample", net, "-n", "9", "--n-gibbs", "20", "-o", page, "--overwrite").exit_code == 0
+        assert cli("evaluate", net, tmp_path / "faces.npz").exit_code == 0
+        pixels = np.asarray(Image.open(page)).astype(int)
+        factor = len(pixels) // 8
+        small = pixels[::factor, ::factor]
+        drawn = np.stack([small[a::3, b::3] for a in (0, 1) for b in (0, 1)])
+        np.testing.assert_allclose(drawn.reshape(4, -1).mean(axis=1), [60, 100, 120, 200], atol=15)
 
 
 # Files ---

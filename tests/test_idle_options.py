@@ -7,13 +7,16 @@ from click.testing import CliRunner
 from pipelines.cli import main
 from pipelines.commands.idle_options import ACTING, CheckedCommand
 from pipelines.commands.run import STEPS
+from pipelines.commands.sample import sample
 from pipelines.recipe import list_recipes
 
+COMMANDS = STEPS | {"sample": sample}
 STACK = "stack nowhere.npz --layers 7,5 -o out.h5"
 FINETUNE = "finetune nowhere.h5 nowhere.npz -o out.h5"
 AUTOENCODER = "autoencoder nowhere.npz --layers 7,5 -o out.h5"
 COMPARE = "compare nowhere.npz --arms relu -o out"
 DBN = "dbn nowhere.npz --layers 7,5 -o out.h5"
+SAMPLE = "sample nowhere.h5 -o out.png"
 EVALUATE = "evaluate nowhere.h5 nowhere.npz"
 UP_DOWN = "--up-down-epochs above 0"
 CD = "an --optimizer that has a learning rate"
@@ -75,6 +78,8 @@ IDLE = [
         )
     ),
     (f"{DBN} --up-down-optimizer adam", "--up-down-momentum 0.5", "and --up-down-optimizer sgd or rmsprop", ""),
+    (SAMPLE, "--frames 3", "--gif", "--gif"),
+    (SAMPLE, "--every 3", "--gif", "--gif"),
     (EVALUATE, "--baseline-units 5", "--baselines", "--baselines"),
     (EVALUATE, "--ais-runs 5", "--likelihood", "--likelihood"),
     (EVALUATE, "--ais-temperatures 5", "--likelihood", "--likelihood"),
@@ -83,7 +88,7 @@ IDLE = [
 
 def parse(line):
     name, *arguments = line.split()
-    return STEPS[name].make_context(name, arguments)
+    return COMMANDS[name].make_context(name, arguments)
 
 
 @pytest.mark.parametrize(("command", "option", "words", "remedy"), IDLE)
@@ -105,9 +110,9 @@ def test_units_of_a_belief_net_act():
 
 def test_every_row_is_tested_and_every_row_is_an_option():
     assert {option.split()[0][2:].replace("-", "_") for _, option, _, _ in IDLE} == set(ACTING)
-    options = {parameter.name for command in STEPS.values() for parameter in command.params}
+    options = {parameter.name for command in COMMANDS.values() for parameter in command.params}
     assert set(ACTING) <= options
-    assert all(isinstance(command, CheckedCommand) for command in STEPS.values())
+    assert all(isinstance(command, CheckedCommand) for command in COMMANDS.values())
 
 
 def test_the_command_line_says_so_and_reads_nothing(tmp_path, monkeypatch):

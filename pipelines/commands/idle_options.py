@@ -28,6 +28,7 @@ _FAST = _is("gradient_estimator", "fast_pcd"), "--gradient-estimator fast_pcd"
 _SPARSE = _is_not("sparsity_target", None), "--sparsity-target"
 _PRETRAINED = _is("pretrained", True), "pretrained layers"
 _LIKELIHOOD = _is("likelihood", True), "--likelihood"
+_FILM = _is("gif", True), "--gif"
 # One row an option: whether it acts, given what all options come to, and what makes it act.
 ACTING: dict[str, tuple[Callable[[Options], bool], str]] = {
     "learning_rate": _RATE,
@@ -71,6 +72,8 @@ ACTING: dict[str, tuple[Callable[[Options], bool], str]] = {
     "baseline_units": (_is("baselines", True), "--baselines"),
     "ais_runs": _LIKELIHOOD,
     "ais_temperatures": _LIKELIHOOD,
+    "frames": _FILM,
+    "every": _FILM,
 }
 
 

@@ -7,8 +7,9 @@ import click
 
 import checkpoints
 from pipelines.belief_nets import belief_net
+from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import output_option, report_result, require_free_output, run_options
-from pipelines.filters import image_shape
+from pipelines.filters import image_shape, value_range
 from pipelines.images import as_images, mosaic, save_pages
 from pipelines.sampling import class_index, draw_frames, shades
 from pretrain.device import resolve_device
@@ -16,7 +17,11 @@ from pretrain.exceptions import SettingsError
 from pretrain.fantasies import GIBBS_STEPS
 
 
-@click.command(epilog="Example: pretrain sample dbn.h5 --each-label -n 10 -o samples.png")
+@click.command(
+    cls=CheckedCommand,
+    settle=lambda params: [params],
+    epilog="Example: pretrain sample dbn.h5 --each-label -n 10 -o samples.png",
+)
 @click.argument("file", type=click.Path(dir_okay=False))
 @output_option("the picture (.png; .gif with --gif)")
 @click.option("-n", "--n-samples", type=click.IntRange(min=1), default=100, show_default=True, help="Rows to draw.")
@@ -75,8 +80,9 @@ def sample(
         states=states,
         seed=seed,
     )
+    greys = shades(rows, net.scaling, value_range(file))
     n_columns = n_samples if each_label else math.ceil(math.sqrt(n_samples))
-    pages = [mosaic(images, n_columns) for images in as_images(shades(rows), image_shape(file))]
+    pages = [mosaic(images, n_columns) for images in as_images(greys, image_shape(file))]
     save_pages(pages, output)
     result = {"output": str(output), "n_samples": rows.shape[1], "n_frames": len(pages), "label": label}
     report_result(result, [f"{output}: {rows.shape[1]} samples" + (f", {len(pages)} frames" if gif else "")], as_json)
