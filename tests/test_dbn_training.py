@@ -200,6 +200,15 @@ def test_without_labels_it_is_a_density_model():
         model.sample(1, "left")
 
 
+def test_gibbs_steps_may_differ_from_layer_to_layer():
+    small = {**SMALL, "up_down_epochs": 0, "pretrain_epochs": 3}
+    model = GenerativeDBN((3, 5), n_gibbs_steps=(1, 4), initial_gibbs_steps=1, **small).fit(X, Y)
+    steps = [(record["layer"], record["n_gibbs_steps"]) for record in model.report_]
+    assert steps == [(0, 1), (0, 1), (0, 1), (1, 1), (1, 2), (1, 4)]
+    with pytest.raises(SettingsError, match="n_gibbs_steps of GenerativeDBN must be one value for all layers"):
+        GenerativeDBN((3, 5), n_gibbs_steps=(1, 4, 3)).fit(X, Y)
+
+
 def test_minus_one_marks_rows_without_a_label():
     y = np.where(np.arange(200) < 30, Y + 3, -1)
     model = GenerativeDBN((3, 5), **SMALL).fit(X, y)
