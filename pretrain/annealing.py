@@ -48,6 +48,7 @@ class AnnealingPath:
         self.rbm, self.totals = rbm, word_totals(rbm, total)
         units = rbm.visible_units
         bias = rbm.visible_bias.detach()
+        self.device = bias.device
         self.base_bias = bias if base_mean is None else units.bias_of_mean(base_mean.to(bias))
         self.sampler = BernoulliSampler(generator, exact=True)
         nothing = self.base_bias.new_zeros(1, rbm.n_hidden)

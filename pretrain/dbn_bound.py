@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from pretrain._validation import require_number
 from pretrain.dbn import DBN
-from pretrain.likelihood import LogLikelihood, LogPartition
+from pretrain.importance_sampling import LogPartition
+from pretrain.likelihood import LogLikelihood
 
 N_DRAWS = 10  # of the codes of each row
 

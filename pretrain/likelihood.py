@@ -18,34 +18,14 @@ import math
 import torch
 
 from pretrain._validation import require_number
-from pretrain.annealing import AnnealingPath, annealing_schedule, word_totals
+from pretrain.annealing import AnnealingPath, word_totals
 from pretrain.exceptions import DataError, SettingsError
+from pretrain.importance_sampling import LogPartition, forward_estimate, reverse_estimate
 from pretrain.rbm import RBM
 from pretrain.unit_states import count_states, sites, states_in_chunks
 
 MOST_STATES = 2**24
 STOCHASTIC_SITES = 32  # of a stochastic pseudo-likelihood
-
-
-@dataclasses.dataclass(frozen=True)
-class LogPartition:
-    """The logarithm of a partition function, or an estimate of it.
-
-    Attributes
-    ----------
-    value : float
-        log Z in nats.
-    standard_error : float
-        Of the value, from the spread of the runs' weights; 0 where it is exact. It says nothing of what no run has
-        found: annealing tends to underestimate Z, and reverse annealing to overestimate it.
-    method : {"exact", "ais", "reverse_ais"}
-    n_runs : int
-    """
-
-    value: float
-    standard_error: float = 0.0
-    method: str = "exact"
-    n_runs: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,16 +108,8 @@ def ais_log_partition(
     total : int or None
         As in `exact_log_partition`.
     """
-    require_number("ais_log_partition", "n_runs", n_runs, at_least=1, integer=True)
     path = AnnealingPath(rbm, base_mean, total, generator)
-    betas = annealing_schedule(n_temperatures)
-    v = path.base_samples(n_runs)
-    log_weights = torch.zeros(n_runs, dtype=torch.float64, device=v.device)
-    for k in range(1, len(betas)):
-        log_weights += path.log_ratio(v, betas[k], betas[k - 1])
-        if k < len(betas) - 1:
-            v = path.step(v, betas[k])
-    return _estimate(path.base_log_partition, log_weights, "ais")
+    return forward_estimate(path, n_runs, n_temperatures)
 
 
 @torch.no_grad()
@@ -166,7 +138,6 @@ def reverse_ais_log_partition(
     generator, base_mean, n_temperatures
         As in `ais_log_partition`.
     """
-    require_number("reverse_ais_log_partition", "n_burn_in", n_burn_in, at_least=0, integer=True)
     _require_rows("start", start, rbm)
     totals = rbm.visible_units.row_totals(start)
     if totals is not None and bool((totals != totals[0]).any()):
@@ -174,16 +145,7 @@ def reverse_ais_log_partition(
     total = None if totals is None else int(totals[0])
     path = AnnealingPath(rbm, base_mean, total, generator)
     v = start.to(rbm.weight.dtype, copy=True)  # the steps write into it
-    for _ in range(n_burn_in):
-        v = path.step(v, 1.0)
-    betas = annealing_schedule(n_temperatures)
-    log_weights = torch.zeros(len(v), dtype=torch.float64, device=v.device)
-    for k in range(len(betas) - 1, 0, -1):
-        log_weights += path.log_ratio(v, betas[k - 1], betas[k])
-        v = path.step(v, betas[k - 1])
-    inverse = _estimate(0.0, log_weights, "reverse_ais")
-    value = path.base_log_partition - inverse.value
-    return dataclasses.replace(inverse, value=value)
+    return reverse_estimate(path, v, len(v), n_temperatures, n_burn_in)
 
 
 @torch.no_grad()
@@ -244,19 +206,6 @@ def pseudo_log_likelihood(
         log_p = torch.log_softmax(torch.stack(log_weights, dim=1), dim=1)
         total += (site.probabilities(rows[:, site.columns]) * log_p).sum(dim=1)
     return total * (len(every) / len(chosen))
-
-
-def _estimate(offset: float, log_weights: torch.Tensor, method: str) -> LogPartition:
-    n = len(log_weights)
-    relative = (log_weights - log_weights.max()).exp()
-    value = offset + float(log_weights.logsumexp(dim=0)) - math.log(n)
-    error = float(relative.std() / relative.mean()) / math.sqrt(n) if n > 1 else 0.0
-    if not math.isfinite(value):
-        raise SettingsError(
-            "The annealing weights are not finite: this energy has no partition function, as of Gaussian units on "
-            "both sides with large weights."
-        )
-    return LogPartition(value, error, method, n)
 
 
 def _require_rows(name: str, rows: torch.Tensor, rbm: RBM) -> None:

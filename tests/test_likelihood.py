@@ -23,11 +23,11 @@ from oracles import (
 )
 from scipy.special import logsumexp
 
-from pretrain import likelihood
+from pretrain import importance_sampling, likelihood
 from pretrain.annealing import AnnealingPath, annealing_schedule
 from pretrain.exceptions import SettingsError
+from pretrain.importance_sampling import LogPartition
 from pretrain.likelihood import (
-    LogPartition,
     ais_log_partition,
     log_likelihood,
     pseudo_log_likelihood,
@@ -251,11 +251,11 @@ def test_annealing_is_determined_by_its_generator():
 
 def test_the_estimate_and_its_error_by_hand():
     log_weights = torch.tensor([0.0, 1.0, -1.0, 0.5], dtype=torch.float64)
-    found = likelihood._estimate(10.0, log_weights, "ais")
+    found = importance_sampling._estimate(10.0, log_weights, "ais")
     weights = np.exp(log_weights.numpy())
     assert found.value == pytest.approx(10 + np.log(weights.mean()))
     assert found.standard_error == pytest.approx(weights.std(ddof=1) / weights.mean() / 2)
-    far = likelihood._estimate(0.0, log_weights - 5000, "ais")  # weights that no float holds
+    far = importance_sampling._estimate(0.0, log_weights - 5000, "ais")  # weights that no float holds
     assert far.value == pytest.approx(np.log(weights.mean()) - 5000)
     assert far.standard_error == pytest.approx(found.standard_error)
 

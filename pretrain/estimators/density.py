@@ -12,7 +12,8 @@ from pretrain.batches import as_dense_tensor
 from pretrain.columns import require_rows
 from pretrain.estimators.inputs import check_rows, like_input
 from pretrain.exceptions import SettingsError
-from pretrain.likelihood import LogPartition, ais_log_partition, exact_log_partition
+from pretrain.importance_sampling import LogPartition
+from pretrain.likelihood import ais_log_partition, exact_log_partition
 from pretrain.missing_values import impute
 from pretrain.random_streams import RandomStreams
 from pretrain.rbm import RBM

@@ -14,7 +14,7 @@ from pretrain.estimators.density import estimate_log_partition
 from pretrain.estimators.inputs import check_rows, seed_from
 from pretrain.exceptions import DataError
 from pretrain.fantasies import GIBBS_STEPS, Fantasies
-from pretrain.likelihood import LogPartition
+from pretrain.importance_sampling import LogPartition
 from pretrain.random_streams import RandomStreams
 from pretrain.stack import map_rows
 
