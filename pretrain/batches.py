@@ -147,6 +147,13 @@ def weighted_mean(rows: torch.Tensor, weight: torch.Tensor | None) -> torch.Tens
     return shares @ rows.float()
 
 
+def mean_square(difference: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Squares, (batch, n), summed over columns, mean over rows, each counted by its weight: 0-d, float32."""
+    if weight is None:
+        return torch.linalg.vector_norm(difference, dtype=torch.float32).square() / len(difference)
+    return difference.float().square().sum(dim=1) @ weight / len(difference)
+
+
 def as_dense_tensor(rows: Any, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """A tensor of rows that may be an array, a tensor or a sparse matrix; shares memory if it can."""
     if isinstance(rows, torch.Tensor):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from pretrain.associative_memory import MemoryRule
-from pretrain.batches import Batch
+from pretrain.batches import Batch, mean_square
 from pretrain.dbn import DBN, DirectedLayer
 from pretrain.learner import Learner
 from pretrain.random_streams import BernoulliSampler
@@ -140,7 +140,7 @@ class UpDown(Learner):
     def _learn_generation(self, k: int, row_weight: torch.Tensor | None) -> torch.Tensor:
         layer, below, above = self._layers[k], self._states[k], self._states[k + 1]
         difference = layer.visible_units.mean_(self._generate(layer, above, self._means[k])).sub_(below)
-        loss = _mean_square(difference, row_weight) if k == 0 else difference.new_zeros(())
+        loss = mean_square(difference, row_weight) if k == 0 else difference.new_zeros(())
         self._write(layer.generative_weight, layer.generative_bias, difference, above, row_weight)
         return loss
 
@@ -183,10 +183,3 @@ class UpDown(Learner):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         self._memory.load_state_dict(state["memory"])
-
-
-def _mean_square(difference: torch.Tensor, row_weight: torch.Tensor | None) -> torch.Tensor:
-    """Squared rows, (batch, n), summed over columns, mean over rows: 0-d."""
-    if row_weight is None:
-        return torch.linalg.vector_norm(difference, dtype=torch.float32).square() / len(difference)
-    return difference.float().square().sum(dim=1) @ row_weight / len(difference)
