@@ -6,6 +6,9 @@ interface.
 """
 
 from pretrain.autoencoder import Autoencoder
+from pretrain.dbm import DBM
+from pretrain.dbm_training import DBMTraining
+from pretrain.dbm_unrolling import augmented_rows, unroll_dbm
 from pretrain.dbn import DBN
 from pretrain.dbn_training import DBNTraining
 from pretrain.estimators import (
@@ -29,9 +32,11 @@ from pretrain.unrolling import unroll
 __version__ = "0.1.0"
 
 __all__ = [
+    "DBM",
     "DBN",
     "RBM",
     "Autoencoder",
+    "DBMTraining",
     "DBNClassifier",
     "DBNRegressor",
     "DBNTraining",
@@ -47,5 +52,7 @@ __all__ = [
     "Stack",
     "StackTransformer",
     "__version__",
+    "augmented_rows",
     "unroll",
+    "unroll_dbm",
 ]

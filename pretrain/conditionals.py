@@ -22,10 +22,17 @@ class Conditionals:
         Of the matrix products; float32 uses the parameters themselves.
     exact : bool
         See `BernoulliSampler`.
+
+    Attributes
+    ----------
+    up, down : float
+        How often the visible layer counts in the input of the hidden units, and these in that of the visible ones: 1
+        in an RBM, 2 where one side stands for two copies of itself.
     """
 
     def __init__(self, rbm: "RBM", *, generator: torch.Generator, dtype: torch.dtype, exact: bool = False) -> None:
         self.rbm, self.generator, self.dtype = rbm, generator, dtype
+        self.up = self.down = 1.0
         self._parameters = [p.detach() for p in (rbm.weight, rbm.visible_bias, rbm.hidden_bias)]
         # One sampler a shape: its buffers fit from one step to the next.
         self._hidden_sampler, self._visible_sampler = (BernoulliSampler(generator, exact=exact) for _ in range(2))
@@ -68,7 +75,7 @@ class Conditionals:
         units = self.rbm.hidden_units
         v = self.rbm.visible_units.statistic(v)
         if totals is None:
-            torch.addmm(self.hidden_bias, v, self.weight.T, out=mean)
+            torch.addmm(self.hidden_bias, v, self.weight.T, alpha=self.up, out=mean)
         else:
             torch.mm(v, self.weight.T, out=mean).addcmul_(totals, self.hidden_bias)
         if beta is not None:
@@ -93,7 +100,7 @@ class Conditionals:
         beta: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Write E[v | h] into `mean` and, if given, samples into `states`; return the last one written."""
-        torch.addmm(self.visible_bias, h, self.weight, out=mean)
+        torch.addmm(self.visible_bias, h, self.weight, alpha=self.down, out=mean)
         if beta is not None:
             mean.mul_(beta)
         if states is None:

@@ -247,8 +247,10 @@ class DBN(nn.Module):
         return self.scaling.apply(X, inference_dtype(X))
 
 
-def require_data_units(name: str) -> None:
-    """Raise SettingsError for visible units that a DBN cannot have."""
+def require_data_units(name: str, model: str = "DBN") -> None:
+    """Raise SettingsError for visible units that a DBN, or another deep `model`, cannot have."""
     for unit in NOT_FOR_DATA:
         if unit in group_names(name):
-            raise SettingsError(f"A DBN has no generative layer of {unit} units; take another type of visible_units.")
+            raise SettingsError(
+                f"A {model} has no generative layer of {unit} units; take another type of visible_units."
+            )

@@ -1,0 +1,386 @@
+"""Training of a deep Boltzmann machine: one update against its formulas, what it estimates, the loop, the layers."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from dbm_oracles import (
+    EVERY_SIZE,
+    SIZES,
+    arrays_of,
+    bound_of_means,
+    exact_log_likelihood,
+    exact_log_partition,
+    hidden_input,
+    mean_field_by_hand,
+    small_dbm,
+)
+from global_state import global_state
+from linear_problem import same, weights_of, without_times
+from oracles import binary_states, finite_difference
+from scipy.special import expit
+
+from pretrain import DBM, DBMTraining, GreedyPretraining
+from pretrain.batches import Batch, BatchSource
+from pretrain.dbm_bound import dbm_bound, exact_dbm_log_partition
+from pretrain.dbm_settings import DBMSettings
+from pretrain.doubled_rbm import DoubledRBM
+from pretrain.exceptions import DataError, SettingsError
+from pretrain.layer_run import layer_run
+from pretrain.random_streams import BernoulliSampler, RandomStreams
+from pretrain.settings import AutoencoderSettings, RBMSettings, TrainingSettings
+from pretrain.stack import encode_rows
+from pretrain.training import TrainingRun
+from pretrain.variational_learning import VariationalLearning
+
+RNG = np.random.default_rng(1)
+# Two prototypes of five pixels with a tenth of the pixels flipped.
+X = (np.array([[1, 1, 0, 0, 1], [0, 0, 1, 1, 0]])[RNG.integers(2, size=200)] ^ (RNG.random((200, 5)) < 0.1)).astype(
+    np.float32
+)
+
+
+def learner_of(dbm, seed, *, dtype=torch.float32, **settings):
+    settings = {"n_chains": 13, "mean_field_tol": 0.0, **settings}
+    return VariationalLearning(
+        dbm, DBMSettings(**settings), generator=torch.Generator().manual_seed(seed), dtype=dtype
+    )
+
+
+def rows_of(seed, n, n_visible=4, *, visible_units="bernoulli"):
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(n, n_visible)) if visible_units == "gaussian" else rng.random((n, n_visible))
+    return torch.from_numpy(rows).float()
+
+
+class ByHand:
+    """Updates in float64 NumPy, with the draws of the generator in the order in which they are due."""
+
+    def __init__(self, dbm, seed):
+        self.dbm, self.chains = dbm, None
+        self.sampler = BernoulliSampler(torch.Generator().manual_seed(seed))
+
+    def draw(self, p):
+        return self.sampler.sample(torch.from_numpy(p).float(), torch.empty(p.shape)).numpy().astype(float)
+
+    def draw_visible(self, total_input):
+        out = torch.from_numpy(total_input).float()
+        out = self.dbm.visible_units.sample_(out, torch.empty_like(out), sampler=self.sampler)
+        return out.numpy().astype(float)
+
+    def update(self, x, *, n_chains, n_gibbs, n_mean_field, binarize, weight=None):
+        """Gradients of weights and of biases, the visible ones first."""
+        weights, biases = arrays_of(self.dbm)
+        weight = np.ones(len(x)) if weight is None else weight
+        v = self.draw(x) if binarize else x
+        data = mean_field_by_hand(self.dbm, v, n_mean_field)
+        if self.chains is None:
+            first = np.arange(n_chains) % len(x)
+            self.chains = [v[first], *(self.draw(mean[first]) for mean in data[1:])]
+        chains = self.chains
+        for _ in range(n_gibbs):
+            for k in [*range(1, len(chains), 2), *range(0, len(chains), 2)]:
+                if k == 0:
+                    chains[0] = self.draw_visible(chains[1] @ weights[0] + biases[0])
+                else:
+                    chains[k] = self.draw(expit(hidden_input(self.dbm, chains, k)))
+        model = list(chains)
+        for k in range(0, len(chains), 2):
+            model[k] = (
+                expit(hidden_input(self.dbm, chains, k)) if k else self.visible_mean(chains[1], weights, biases)
+            )
+        counts = weight.mean()
+        seen = [(mean * weight[:, None]).mean(axis=0) for mean in data]
+        products = [
+            counts * model[k + 1].T @ model[k] / n_chains - (data[k + 1] * weight[:, None]).T @ data[k] / len(x)
+            for k in range(len(weights))
+        ]
+        return products, [counts * part.mean(axis=0) - mean for part, mean in zip(model, seen, strict=True)]
+
+    def visible_mean(self, h, weights, biases):
+        total_input = h @ weights[0] + biases[0]
+        return total_input if self.dbm.visible_units.name == "gaussian" else expit(total_input)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("data", ["bernoulli", "binarized", "gaussian"])
+@pytest.mark.parametrize("sizes", EVERY_SIZE, ids=str)
+def test_updates_equal_the_formulas(sizes, data, weighted, seed):
+    binarize, units = data == "binarized", "gaussian" if data == "gaussian" else "bernoulli"
+    dbm = small_dbm(seed, sizes, visible_units=units, dtype=torch.float32)
+    by_hand = ByHand(dbm, seed)
+    learner = learner_of(dbm, seed, n_gibbs_steps=3, n_mean_field_steps=4, binarize=binarize)
+    for n in (11, 11, 5):
+        rows = rows_of(seed + n, n, sizes[0], visible_units=units)
+        weight = np.linspace(0, 2.2, n) if weighted else None
+        products, means = by_hand.update(
+            rows.numpy().astype(float), n_chains=13, n_gibbs=3, n_mean_field=4, binarize=binarize, weight=weight
+        )
+        learner.fill_gradients(Batch(rows, None, None if weight is None else torch.from_numpy(weight).float()))
+        for found, expected in zip(dbm.weights, products, strict=True):
+            np.testing.assert_allclose(found.grad, expected, atol=5e-6)
+        for found, expected in zip(dbm.biases(), means, strict=True):
+            np.testing.assert_allclose(found.grad, expected, atol=5e-6)
+
+
+def test_the_loss_is_the_squared_error_of_the_data_given_the_first_hidden_layer(seed):
+    dbm = small_dbm(seed, dtype=torch.float32)
+    rows = rows_of(seed, 11)
+    means = mean_field_by_hand(dbm, rows.numpy().astype(float), 10)
+    weights, biases = arrays_of(dbm)
+    errors = ((expit(means[1] @ weights[0] + biases[0]) - rows.numpy()) ** 2).sum(axis=1)
+    assert learner_of(dbm, seed).fill_gradients(Batch(rows)).item() == pytest.approx(errors.mean(), rel=1e-5)
+    weight = torch.linspace(0, 2, 11)
+    loss = learner_of(dbm, seed).fill_gradients(Batch(rows, None, weight))
+    assert loss.item() == pytest.approx(errors @ weight.numpy() / 11, rel=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(4, 3), (4, 3, 2)], ids=str)
+def test_gradients_estimate_those_of_the_bound(sizes, seed):
+    dbm = small_dbm(seed, sizes)
+    v = binary_states(sizes[0])[[3, 9, 14, 2, 0]]
+
+    def minus_bound():
+        return exact_log_partition(dbm) - bound_of_means(dbm, mean_field_by_hand(dbm, v, 300)).mean()
+
+    expected = {name: finite_difference(minus_bound, parameter) for name, parameter in dbm.named_parameters()}
+    single = small_dbm(seed, sizes, dtype=torch.float32)
+    learner = learner_of(single, seed, n_chains=20_000, n_gibbs_steps=20, n_mean_field_steps=300)
+    found, repeats = {name: np.zeros_like(value) for name, value in expected.items()}, 10
+    for _ in range(repeats + 1):
+        learner.fill_gradients(Batch(torch.from_numpy(v).float()))
+        settled = learner._batches > 1  # the first chains have not forgotten the rows
+        for name, parameter in single.named_parameters():
+            found[name] += settled * parameter.grad.numpy() / repeats
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(found[name], gradient, atol=0.01, err_msg=name)
+
+
+def test_mean_field_stops_when_nothing_changes(seed):
+    rows = rows_of(seed, 11)
+    learners = [
+        learner_of(small_dbm(seed, dtype=torch.float32), seed, mean_field_tol=tol, n_mean_field_steps=400)
+        for tol in (1e-4, 0.0)
+    ]
+    for learner in learners:
+        learner.begin_epoch(0, 1)
+        learner.fill_gradients(Batch(rows))
+        learner.fill_gradients(Batch(rows))
+    stopped, whole = (learner.metrics()["mean_field_steps"] for learner in learners)
+    assert 1 < stopped < 100
+    assert whole == 400
+    for one, other in zip(*(learner.module.parameters() for learner in learners), strict=True):
+        np.testing.assert_allclose(one.grad, other.grad, atol=2e-3)
+
+
+# The loop ---
+
+
+def run_of(
+    seed, *, sizes=SIZES, visible_units="bernoulli", binarize=False, dtype=torch.float32, progress=None, **more
+):
+    training = TrainingSettings(epochs=4, batch_size=7, learning_rate=0.05, initial_momentum=0.5, **more)
+    learner = learner_of(
+        small_dbm(seed, sizes, visible_units=visible_units, dtype=torch.float32),
+        seed,
+        dtype=dtype,
+        n_chains=5,
+        binarize=binarize,
+        mean_field_tol=1e-3,
+    )
+    source = BatchSource(
+        rows_of(99, 23, sizes[0], visible_units=visible_units),
+        batch_size=7,
+        generator=torch.Generator().manual_seed(seed + 1),
+        device=torch.device("cpu"),
+    )
+    return TrainingRun(learner, source, training, stage="joint", progress_seconds=progress)
+
+
+RUNS = [
+    {},
+    {"binarize": True, "optimizer": "adam", "schedule": "cosine"},
+    {"sizes": (4, 3), "dtype": torch.bfloat16},
+    {"sizes": (3, 2, 4, 2), "weight_decay": 0.1, "visible_units": "gaussian"},
+]
+
+
+@pytest.mark.parametrize("options", RUNS, ids=str)
+@pytest.mark.parametrize("stop_after", [2, 4, 7])
+def test_interrupted_and_resumed_equals_uninterrupted(options, stop_after, seed):
+    whole = run_of(seed, **options)
+    before = weights_of(whole)
+    assert all(1 <= record["mean_field_steps"] <= 10 for record in whole)
+    first = run_of(seed, progress=0.0, **options)
+    for _ in itertools.islice(first, stop_after):
+        pass
+    resumed = run_of(seed + 17, **options)
+    resumed.load_state_dict(copy.deepcopy(first.state_dict()))
+    list(resumed)
+    assert same(weights_of(whole), weights_of(resumed))
+    assert without_times(whole.history) == without_times(resumed.history)
+    assert all(not torch.equal(before[name], value) for name, value in weights_of(whole).items())
+
+
+def test_the_state_that_was_loaded_stays_as_it_was(seed):
+    learner, other = (learner_of(small_dbm(seed, dtype=torch.float32), seed) for _ in range(2))
+    learner.fill_gradients(Batch(rows_of(seed, 11)))
+    state = learner.state_dict()
+    kept = copy.deepcopy(state)
+    other.load_state_dict(state)
+    other.fill_gradients(Batch(rows_of(seed, 11)))
+    assert all(torch.equal(a, b) for a, b in zip(state["chains"], kept["chains"], strict=True))
+
+
+def test_bfloat16_is_near_float32(seed):
+    exact, rough = (small_dbm(seed, dtype=torch.float32) for _ in range(2))
+    rows = rows_of(seed, 5000)
+    learner_of(exact, seed, n_chains=5000).fill_gradients(Batch(rows))
+    learner_of(rough, seed, n_chains=5000, dtype=torch.bfloat16).fill_gradients(Batch(rows))
+    for one, other in zip(exact.parameters(), rough.parameters(), strict=True):
+        assert other.grad.dtype == torch.float32
+        np.testing.assert_allclose(one.grad, other.grad, atol=0.03)
+
+
+@pytest.mark.parametrize("tol", [0.0, 1e-3])
+def test_full_batches_allocate_nothing_of_their_size(tol, seed):
+    learner = learner_of(DBM(101, (53, 61)), seed, n_chains=1000, mean_field_tol=tol)
+    batch = Batch(torch.rand(1000, 101))
+    learner.fill_gradients(batch)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        learner.fill_gradients(batch)
+    assert max(event.self_cpu_memory_usage for event in profile.events()) < 1000 * 53 * 4
+
+
+# The layers ---
+
+
+@pytest.mark.parametrize(("layer", "up", "down"), [(0, 2, 1), (1, 1, 1), (2, 1, 2)])
+def test_layers_learn_with_their_copies(layer, up, down, seed):
+    rbm = DoubledRBM(4, 3, generator=torch.Generator().manual_seed(seed)).with_copies(layer, 3)
+    rows = rows_of(seed, 11)
+    rule = rbm.learning_rule(RBMSettings(), streams=RandomStreams(seed), layer=layer, dtype=torch.float32)
+    rule.fill_gradients(Batch(rows))
+    sampler = BernoulliSampler(RandomStreams(seed).generator("sampling", layer=layer))
+    W, v = rbm.weight.detach(), rows
+    h = torch.sigmoid(up * v @ W.T)
+    fantasy = torch.sigmoid(down * sampler.sample(h, torch.empty_like(h)) @ W)
+    again = torch.sigmoid(up * fantasy @ W.T)
+    torch.testing.assert_close(rbm.weight.grad, (again.T @ fantasy - h.T @ v) / 11)
+    torch.testing.assert_close(rbm.encode(rows), h)
+    torch.testing.assert_close(rbm.decode(h), torch.sigmoid(down * h @ W))
+
+
+def settings(epochs=20, **more):
+    return RBMSettings(training=TrainingSettings(epochs=epochs, batch_size=20, learning_rate=0.1), **more)
+
+
+def joint(epochs, **more):
+    training = TrainingSettings(epochs=epochs, batch_size=20, learning_rate=0.05, momentum=0.5)
+    return DBMSettings(**{"n_chains": 50, "training": training, **more})
+
+
+def trained(sizes=(3, 4), *, seed=0, greedy=5, epochs=0, rows=X, **options):
+    run = DBMTraining(rows, sizes, settings(greedy), joint(epochs), seed=seed, device="cpu", **options)
+    return run, list(run)
+
+
+def test_greedy_layers_are_trained_on_the_doubled_codes_of_those_below(seed):
+    run, records = trained((3, 4, 2), seed=seed)
+    streams, codes, rbms, losses = RandomStreams(seed), X, [], []
+    for k, n_hidden in enumerate((3, 4, 2)):
+        rbm = DoubledRBM(codes.shape[1], n_hidden, generator=streams.generator("init", layer=k)).with_copies(k, 3)
+        losses += [record["loss"] for record in layer_run(rbm, codes, settings(5), streams=streams, layer_index=k)]
+        rbms.append(rbm)
+        codes = encode_rows(rbm, codes)
+    assert [record["loss"] for record in records] == losses
+    for name, value in DBM.from_rbms(rbms).state_dict().items():
+        assert torch.equal(run.dbm.state_dict()[name], value), name
+    assert {(r["stage"], r["layer"], r["n_layers"]) for r in records} == {("pretrain", k, 3) for k in range(3)}
+
+
+def test_a_single_layer_is_the_rbm_of_a_stack(seed):
+    run, records = trained((3,), seed=seed)
+    stack = GreedyPretraining(X, (3,), settings(5), seed=seed, device="cpu")
+    assert [record["loss"] for record in records] == [record["loss"] for record in stack]
+    torch.testing.assert_close(run.dbm.weights[0], stack.stack.layers[0].weight)
+
+
+def test_joint_training_raises_the_likelihood_and_the_bound(seed):
+    greedy, _ = trained(seed=seed, greedy=1)
+    whole, records = trained(seed=seed, greedy=1, epochs=60)
+    likelihoods = [exact_log_likelihood(run.dbm, X[:50]).mean() for run in (greedy, whole)]
+    assert likelihoods[0] + 0.5 < likelihoods[1] < -2.0
+    bounds = [dbm_bound(run.dbm, X[:50], exact_dbm_log_partition(run.dbm)).mean for run in (greedy, whole)]
+    assert bounds[0] + 0.5 < bounds[1] < likelihoods[1]
+    assert {record["stage"] for record in records[2:]} == {"joint"}
+    assert len(records) == 62
+    assert all(parameter.grad is None for parameter in whole.dbm.parameters())
+
+
+def test_the_same_seed_gives_the_same_bits_and_touches_nothing_global(seed):
+    before = global_state()
+    one, other = (trained(seed=seed, epochs=3)[0] for _ in range(2))
+    assert global_state() == before
+    assert same(one.dbm.state_dict(), other.dbm.state_dict())
+    assert not same(one.dbm.state_dict(), trained(seed=seed + 1, epochs=3)[0].dbm.state_dict())
+
+
+def test_weighted_rows(seed):
+    kind = (X[:, 0] > 0.5).astype(float)
+    run, _ = trained(seed=seed, epochs=20, greedy=20, sample_weight=kind)
+    states = binary_states(5)
+    means = np.exp(exact_log_likelihood(run.dbm, states)) @ states
+    one, zero = X[kind == 1].mean(axis=0), X[kind == 0].mean(axis=0)
+    assert ((means - one) ** 2).sum() < 0.5 * ((means - zero) ** 2).sum()
+
+
+BAD: list[tuple[dict, type, str]] = [
+    ({"sizes": ()}, SettingsError, "at least one layer"),
+    ({"sizes": (3, 0)}, SettingsError, "hidden_layer_sizes of the DBM must be an integer >= 1"),
+    ({"rows": np.full((200, 5), np.nan)}, DataError, "NaN or infinite"),
+    ({"settings": [settings()]}, SettingsError, "settings of the DBM must be one value for all layers or exactly 2"),
+    ({"settings": [settings(), AutoencoderSettings()]}, SettingsError, "settings of layer 1 are AutoencoderSettings"),
+    ({"settings": settings(hidden_units="gaussian")}, SettingsError, "layer 0 has 'gaussian'"),
+    ({"settings": settings(missing="gibbs")}, SettingsError, "does not draw missing values"),
+    ({"settings": settings(visible_units="replicated_softmax")}, SettingsError, "no generative layer of replicated"),
+    ({"settings": [settings(), settings(gradient_estimator="pcd")]}, SettingsError, "must be one of cd, mean_field"),
+    ({"settings": settings(centered=True)}, SettingsError, "centered of a layer of a DBM"),
+    (
+        {"settings": settings(visible_units="gaussian"), "joint": joint(1, binarize=True)},
+        SettingsError,
+        "the model has 'gaussian' ones",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "words"), BAD, ids=[words for _, _, words in BAD])
+def test_what_cannot_be_trained_is_refused_before_training(options, error, words):
+    given = {"rows": X, "sizes": (3, 5), "settings": settings(), "joint": joint(1), **options}
+    with pytest.raises(error, match=words):
+        DBMTraining(*(given[name] for name in ("rows", "sizes", "settings", "joint")), seed=0, device="cpu")
+
+
+def test_the_model_is_not_there_before_greedy_training_is_over():
+    run = DBMTraining(X, (3, 2), settings(1), joint(1), seed=0, device="cpu")
+    next(run)
+    with pytest.raises(SettingsError, match="iterate over the records"):
+        _ = run.dbm
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"n_gibbs_steps": 0}, "n_gibbs_steps of DBMSettings must be an integer >= 1; got 0"),
+        ({"n_chains": 2.5}, "n_chains of DBMSettings must be an integer"),
+        ({"n_mean_field_steps": 0}, "n_mean_field_steps of DBMSettings"),
+        ({"mean_field_tol": -0.1}, "mean_field_tol of DBMSettings must be a finite number >= 0"),
+        ({"binarize": 1}, "binarize of DBMSettings must be True or False"),
+        ({"training": TrainingSettings(learning_rate="auto")}, "learning_rate of DBMSettings must be a number"),
+    ],
+)
+def test_illegal_settings_are_refused(options, words):
+    with pytest.raises(SettingsError, match=words):
+        DBMSettings(**options)
