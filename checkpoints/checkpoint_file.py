@@ -42,7 +42,7 @@ def save(
 
     Parameters
     ----------
-    obj : Stack, Network, DBN, fitted estimator of `pretrain.estimators`, or RunState
+    obj : Stack, Network, DBN, DBM, fitted estimator of `pretrain.estimators`, or RunState
     path : str or path
     overwrite : bool
         Replace a file that is there; without it that is an error.
@@ -67,7 +67,9 @@ def save(
 
 
 def load(path: PathLike) -> Any:
-    """Load what `save` has written: a Stack, a Network (in evaluation mode), a DBN or a fitted estimator, on the CPU.
+    """Load what `save` has written: a Stack, a Network (in evaluation mode), a DBN, a DBM or a fitted estimator.
+
+    It is on the CPU.
 
     Raises
     ------
@@ -88,9 +90,9 @@ def describe(path: PathLike) -> dict[str, Any]:
     -------
     dict
         path, file_size (bytes), format_version, created_by, created_at (of the provenance), kind, class and params
-        (of an estimator), model ("stack", "network" or "dbn"), config (of a network: the architecture; of others: the
-        layers' settings), layers, n_parameters, scaling, target_scaling, classes, provenance, n_history_records,
-        resumable, digest. What a kind of object does not have is None.
+        (of an estimator), model ("stack", "network", "dbn" or "dbm"), config (of a network: the architecture; of
+        others: the layers' settings), layers, n_parameters, scaling, target_scaling, classes, provenance,
+        n_history_records, resumable, digest. What a kind of object does not have is None.
     """
     with _naming(f"Cannot describe {Path(path)}"):
         root, summary = _read_checked(path)

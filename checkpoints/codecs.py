@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from checkpoints import format as spec
+from checkpoints.dbm_codec import build_dbm, check_dbm, encode_dbm
 from checkpoints.dbn_codec import build_dbn, check_dbn, encode_dbn
 from checkpoints.documents import document_array, read_document_array
 from checkpoints.estimator_codec import (
@@ -24,6 +25,7 @@ from checkpoints.run_state import RunState, build_run_state, check_run_state, en
 from checkpoints.stack_codec import build_stack, check_stack, encode_stack
 from checkpoints.tree import Group, digest_of_table, digest_of_version_1, digests
 from pretrain import __version__
+from pretrain.dbm import DBM
 from pretrain.dbn import DBN
 from pretrain.exceptions import CheckpointError, FormatVersionError
 from pretrain.network import Network
@@ -44,6 +46,7 @@ MODEL_CODECS: dict[str, ModelCodec] = {
     spec.STACK: ModelCodec(Stack, encode_stack, check_stack, build_stack),
     spec.NETWORK: ModelCodec(Network, encode_network, check_network, build_network),
     spec.DBN: ModelCodec(DBN, encode_dbn, check_dbn, build_dbn),
+    spec.DBM: ModelCodec(DBM, encode_dbm, check_dbm, build_dbm),
     spec.TRAINING: ModelCodec(RunState, encode_run_state, check_run_state, build_run_state),
 }
 KINDS = (*MODEL_CODECS, spec.ESTIMATOR)
@@ -65,7 +68,7 @@ def encode_root(obj: Any, history: Sequence[Mapping[str, Any]], provenance: Mapp
         groups[model_kind] = MODEL_CODECS[model_kind].encode(state["model"])
     else:
         raise CheckpointError(
-            f"A checkpoint holds a Stack, a Network, a DBN or a fitted estimator of pretrain.estimators "
+            f"A checkpoint holds a Stack, a Network, a DBN, a DBM or a fitted estimator of pretrain.estimators "
             f"({', '.join(sorted(ESTIMATORS))}); got {name}."
         )
     groups[spec.HISTORY] = encode_history(list(history))

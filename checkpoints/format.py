@@ -27,6 +27,7 @@ DIGEST = "digest"  # of the dataset of digests; in version 1, of everything
 STACK = "stack"
 NETWORK = "network"
 DBN = "dbn"
+DBM = "dbm"
 ESTIMATOR = "estimator"
 HISTORY = "history"
 PROVENANCE = "provenance"

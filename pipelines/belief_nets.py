@@ -122,6 +122,6 @@ def belief_net(model: Any) -> DBN:
     if isinstance(module, Stack):
         return DBN.from_stack(module)
     raise SettingsError(
-        f"Only a deep belief net or a stack of RBMs is a generative model; this file holds a {type(model).__name__}. "
+        f"This takes a deep belief net or a stack of RBMs; this file holds a {type(model).__name__}. "
         "Make one with `pretrain dbn`."
     )

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, root_mean_squared_error
 
 import checkpoints
-from pretrain import DBN, Stack
+from pretrain import DBM, DBN, Stack
 from pretrain.device import resolve_device
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.network import Network
@@ -46,9 +46,14 @@ def network_or_stack(model: Any) -> Network | Stack:
 
 
 def module_of(model: Any) -> Network | Stack | DBN:
-    """The torch module inside a Stack, a Network, a DBN or a fitted estimator; SettingsError for a run's state."""
+    """The torch module inside a Stack, a Network, a DBN or a fitted estimator; SettingsError for anything else."""
     if isinstance(model, checkpoints.RunState):
         raise SettingsError("The file holds the state of an unfinished run: repeat its command with --resume.")
+    if isinstance(model, DBM):
+        raise SettingsError(
+            "The file holds a deep Boltzmann machine, which `pretrain inspect` alone takes. Use it in Python, where "
+            "`checkpoints.load` gives it."
+        )
     inside = (getattr(model, name, None) for name in ("network_", "stack_", "dbn_"))
     return next((module for module in inside if module is not None), model)
 
