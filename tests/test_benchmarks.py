@@ -12,6 +12,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import checkpoints
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TIMED = ["floor-float32", "floor-bfloat16", "pretrain-float32", "pretrain-bfloat16", "BernoulliRBM"]
 
@@ -151,6 +153,26 @@ def test_table_denoising(tmp_path):
     assert {run["labels"] for run in runs} == {20}
     assert all(0 <= run["error"] < 50 for run in runs)
     assert all(f"\n{run['arm']} " in done.stdout for run in runs)
+
+
+def test_dbm_on_digits(tmp_path):
+    path = tmp_path / "dbm.json"
+    done = run_script(
+        "dbm_mnist.py", "--data", "digits", "--layers", "13,11", "--pretrain-epochs", "2", "--joint-epochs", "2",
+        "--epochs", "2", "--ais-runs", "7", "--ais-temperatures", "50", "-o", path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = recorded(path)
+    figures = record["figures"]
+    assert -35 < figures["bound"] < -20
+    assert abs(figures["reverse_bound"] - figures["bound"]) < 2
+    assert figures["bound"] == pytest.approx(
+        figures["reverse_bound"] + figures["reverse_log_partition"] - figures["log_partition"]
+    )
+    assert 0 < figures["test_error"] < 100
+    assert [(r["stage"], r["epoch"]) for r in record["history"]][-2:] == [("joint", 1), ("joint", 2)]
+    assert "-84.62" in done.stdout
+    assert checkpoints.load(tmp_path / "dbm.h5").hidden_layer_sizes == (13, 11)
 
 
 @pytest.mark.slow
