@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import main
+from pipelines.commands.run import STEPS
+from pipelines.recipe import COMMANDS as RECIPE_COMMANDS
 from pipelines.recipe import list_recipes
 
 ROOT = Path(__file__).parents[1]
@@ -65,6 +67,10 @@ def test_links_of_the_readme_lead_somewhere():
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         if not link.startswith("http"):
             assert (ROOT / link).exists(), link
+
+
+def test_a_recipe_has_the_commands_that_run_takes():
+    assert set(RECIPE_COMMANDS) == set(STEPS)
 
 
 def test_recipes_are_commands_that_parse():

@@ -265,6 +265,7 @@ def test_a_recipe_with_a_belief_net_goes_on(cli, after_records):
     succeeded(cli("run", "r.toml", "-o", "out", "--resume"))
     assert content("out/dbn.h5") == content("whole/dbn.h5")
     assert "pretrain dbn" not in cli("run", "r.toml", "-o", "out", "--resume").stderr
+    refused(cli("run", "r.toml", "-o", "elsewhere", "--resume"), "nothing to resume: elsewhere does not exist")
 
 
 def test_a_recipe_goes_on_in_the_step_that_was_stopped(cli, after_records):

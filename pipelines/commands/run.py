@@ -22,14 +22,7 @@ from pipelines.recipe import OUTPUTS, Recipe, read_recipe
 from pipelines.resuming import state_path
 from pretrain.exceptions import SettingsError
 
-STEPS = {
-    "stack": stack,
-    "finetune": finetune,
-    "autoencoder": autoencoder,
-    "dbn": dbn,
-    "evaluate": evaluate,
-    "compare": compare,
-}
+STEPS = {str(command.name): command for command in (stack, finetune, autoencoder, dbn, evaluate, compare)}
 
 
 @click.command(epilog="Example: pretrain run demo --output runs/demo")
@@ -60,6 +53,8 @@ def run(
     for name, *arguments in steps:
         STEPS[name].make_context(name, arguments)  # a wrong option is found before anything runs
     compares = any(step["command"] == "compare" for step in chosen.steps)
+    if resume and not folder.exists():
+        raise SettingsError(f"There is nothing to resume: {folder} does not exist. Leave --resume out.")
     if not compares:  # a comparison knows its own folder and goes on in it
         _open_folder(folder, overwrite or resume)
     started = time.perf_counter()
