@@ -68,9 +68,5 @@ def _operator(layer: nn.Module) -> tuple[str, dict[str, Any]]:
 
 def _tensors(layer: nn.Module) -> dict[str, Any]:
     if isinstance(layer, nn.BatchNorm1d):
-        assert layer.running_mean is not None
-        assert layer.running_var is not None
-        weight = layer.running_mean * 0 + 1 if layer.weight is None else layer.weight
-        bias = layer.running_mean * 0 if layer.bias is None else layer.bias
-        return {"weight": weight, "bias": bias, "mean": layer.running_mean, "variance": layer.running_var}
+        return {"weight": layer.weight, "bias": layer.bias, "mean": layer.running_mean, "variance": layer.running_var}
     return dict(layer.named_parameters())

@@ -1,6 +1,6 @@
 """Models as plain `torch.nn.Sequential`s and back: no class of this toolkit is needed to use what comes out.
 
-A scaling of rows becomes a `BatchNorm1d` whose statistics are fixed: (x - mean) / sqrt(variance) is what it computes.
+A scaling of rows becomes `BatchNorm1d`s of mean 0 and variance 1: with a weight w and a bias b each computes w x + b.
 """
 
 import dataclasses
@@ -55,7 +55,7 @@ def to_torch(model: Any) -> nn.Sequential:
         raise CheckpointError(
             f"A Stack, a Network or a fitted estimator can be exported; got {type(model).__name__}."
         )
-    modules: list[nn.Module | None] = [_scaled(model.scaling, model.n_visible)]
+    modules: list[nn.Module | None] = _scaled(model.scaling, model.n_visible)
     if isinstance(model, Stack):
         for layer in model.layers:
             modules += [_linear(layer.encoder_weight, layer.encoder_bias), _activation(layer.activation)]
@@ -199,26 +199,29 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
     return linear
 
 
-def _scaled(scaling: Scaling, n_columns: int) -> nn.BatchNorm1d | None:
+def _scaled(scaling: Scaling, n_columns: int) -> list[nn.Module | None]:
+    """(x - offset) / scale.
+
+    In one w x + b, both terms of a column far from zero would be large and their difference without its digits. So
+    the offset goes first and alone, and what float32 rounds off it goes with the scale.
+    """
     if scaling.kind == "none":
-        return None
-    norm = nn.BatchNorm1d(n_columns, eps=0.0, affine=False)
-    norm.load_state_dict(
-        {
-            "running_mean": torch.from_numpy(scaling.offset).expand(n_columns),
-            "running_var": torch.from_numpy(scaling.scale**2).expand(n_columns),
-            "num_batches_tracked": torch.tensor(0),
-        }
-    )
-    return norm
+        return []
+    offset = scaling.offset.astype(np.float32)
+    weight = 1 / scaling.scale
+    scaled = _affine(weight, (offset - scaling.offset) * weight, n_columns)
+    return [_affine(np.ones(1), -offset, n_columns), scaled] if offset.any() else [scaled]
 
 
 def _unscaled(scaling: Scaling, n_columns: int) -> nn.BatchNorm1d | None:
-    if scaling.kind == "none":
-        return None
+    return None if scaling.kind == "none" else _affine(scaling.scale, scaling.offset, n_columns)
+
+
+def _affine(weight: np.ndarray, bias: np.ndarray, n_columns: int) -> nn.BatchNorm1d:
+    """x weight + bias: a batch norm of mean 0 and variance 1."""
     norm = nn.BatchNorm1d(n_columns, eps=0.0)
-    norm.weight.copy_(torch.from_numpy(scaling.scale))
-    norm.bias.copy_(torch.from_numpy(scaling.offset))
+    norm.weight.copy_(torch.from_numpy(weight))
+    norm.bias.copy_(torch.from_numpy(bias))
     return norm
 
 

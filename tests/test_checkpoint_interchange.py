@@ -1,30 +1,18 @@
-"""Models for other programs and from them: the numbers that come out are those of the other side."""
+"""Models from other programs: the numbers that come out are those of the other side."""
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from scipy.io import savemat
 from scipy.special import expit
 from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
 from torch import nn
 
 import checkpoints
-from checkpoints import foreign_formats, onnx_graph
-from pipelines.cli import main
-from pretrain.autoencoder import Autoencoder
-from pretrain.baselines import scratch_network
-from pretrain.estimators import RBMTransformer
 from pretrain.exceptions import CheckpointError
-from pretrain.network import Architecture, Network
-from pretrain.rbm import RBM
-from pretrain.scaling import Scaling
-from pretrain.stack import Stack
-from pretrain.unrolling import unroll
 
 N, V = 11, 7
 RNG = np.random.default_rng(5)
@@ -33,109 +21,6 @@ X = RNG.normal(3, 2, (N, V)).astype(np.float32)
 
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(2)
-
-
-def classifier(baseline: str = "relu-bn") -> Network:
-    network = scratch_network(baseline, V, (5, 3), 2, generator=generator()).eval()
-    for name, tensor in network.state_dict().items():
-        if "norm" in name and tensor.is_floating_point():
-            tensor.uniform_(0.5, 1.5, generator=generator())
-    network.scaling, network.classes = Scaling.fit("standard", X), np.array(["a", "b"])
-    return network
-
-
-def regressor() -> Network:
-    architecture = Architecture(V, 2, (5,), ("softplus",), "identity", "regression")
-    network = Network(architecture, target_scaling=Scaling.fit("standard", RNG.normal(9, 4, (N, 2))))
-    for parameter in network.parameters():
-        nn.init.normal_(parameter, generator=generator())
-    return network.eval()
-
-
-def stack(visible_units: str = "gaussian_learned") -> Stack:
-    rbm = RBM(V, 5, visible_units=visible_units, hidden_units="noisy_relu", generator=generator())
-    for _, log_variance in rbm.visible_units.log_variances():
-        log_variance.data.uniform_(-1, 1, generator=generator())
-    rbm.hidden_bias.data.uniform_(-1, 1, generator=generator())
-    autoencoder = Autoencoder(5, 3, activation="leaky_relu", generator=generator())
-    return Stack([rbm, autoencoder], Scaling.fit("minmax", X))
-
-
-# Model, and what it says of raw rows.
-MODELS: dict[str, tuple[Any, Any]] = {
-    "classifier": (classifier(), lambda m, x: m.predict_proba(x)),
-    "regressor": (regressor(), lambda m, x: m.predict(x)),
-    "autoencoder": (unroll(stack("bernoulli"), "autoencoder"), lambda m, x: m.predict(x)),
-    "stack": (stack(), lambda m, x: m.transform(x)),
-    "estimator": (RBMTransformer(4, n_iter=1, random_state=0).fit(expit(X)), lambda m, x: m.transform(x)),
-}
-every_model = pytest.mark.parametrize(("model", "predict"), MODELS.values(), ids=MODELS)
-
-
-@every_model
-def test_a_plain_module_predicts_the_same(model: Any, predict: Any) -> None:
-    module = checkpoints.to_torch(model)
-    assert {type(layer).__module__.split(".")[0] for layer in module} == {"torch"}
-    found = module(torch.from_numpy(X)).detach().numpy()
-    np.testing.assert_allclose(found, predict(model, X), rtol=1e-5, atol=1e-6)
-    with torch.no_grad():
-        next(module.parameters()).zero_()
-    assert not np.allclose(module(torch.from_numpy(X)).detach(), predict(model, X))  # weights of its own
-
-
-@every_model
-def test_the_file_of_torch_is_the_state_dict(tmp_path: Path, model: Any, predict: Any) -> None:
-    checkpoints.export(model, tmp_path / "m.pt", "torch")
-    state = torch.load(tmp_path / "m.pt", weights_only=True)
-    module = checkpoints.to_torch(model)
-    assert list(state) == list(module.state_dict())
-    assert all(torch.equal(state[name], tensor) for name, tensor in module.state_dict().items())
-
-
-@every_model
-def test_onnx_computes_the_same(tmp_path: Path, model: Any, predict: Any) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    checkpoints.export(model, tmp_path / "m.onnx", "onnx")
-    session = runtime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(session.run(["Y"], {"X": X})[0], predict(model, X), rtol=1e-5, atol=1e-5)
-
-
-def test_safetensors_holds_the_state_dict(tmp_path: Path) -> None:
-    library = pytest.importorskip("safetensors.torch")
-    checkpoints.export(classifier(), tmp_path / "m.safetensors", "safetensors")
-    state, expected = library.load_file(tmp_path / "m.safetensors"), checkpoints.to_torch(classifier()).state_dict()
-    assert state.keys() == expected.keys()
-    assert all(torch.equal(state[name], expected[name]) for name in state)
-
-
-def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_graph, "onnx", None)
-    monkeypatch.setattr(foreign_formats, "safetensors_bytes", None)
-    for to in ("onnx", "safetensors"):
-        with pytest.raises(CheckpointError, match=rf"needs the package {to}: pip install 'pretrain\[{to}\]'"):
-            checkpoints.export(classifier(), tmp_path / "m", to)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_command_writes_the_arrays_of_the_file(tmp_path: Path) -> None:
-    path, output = tmp_path / "net.h5", tmp_path / "net.npz"
-    network = classifier("residual")
-    checkpoints.save(network, path)
-    done = CliRunner().invoke(main, ["export", str(path), "--to", "npz", "-o", str(output)])
-    assert (done.exit_code, done.output) == (0, f"{output}\n")
-    with np.load(output) as arrays:
-        np.testing.assert_array_equal(arrays["network/head/weight"], network.head.weight.detach())
-        np.testing.assert_array_equal(arrays["network/scaling/offset"], network.scaling.offset)
-        assert '"task": "classification"' in str(arrays["network/config"])
-        assert arrays["network/classes/values"].tolist() == [b"a", b"b"]
-    done = CliRunner().invoke(main, ["export", str(path), "--to", "torch", "-o", str(tmp_path / "net.pt")])
-    assert (done.exit_code, "residual layers" in done.output) == (2, True)
-
-
-def test_units_side_by_side_are_no_plain_module() -> None:
-    mixed = Stack([RBM(V, 5, hidden_units="bernoulli:2+gaussian:3")])
-    with pytest.raises(CheckpointError, match=r"mixed units \(sigmoid:2\+identity:3\)"):
-        checkpoints.to_torch(mixed)
 
 
 # From plain modules
@@ -156,13 +41,6 @@ def test_a_plain_perceptron_becomes_a_network(tmp_path: Path) -> None:
     loaded = checkpoints.load(tmp_path / "net.h5")
     np.testing.assert_allclose(loaded.predict_proba(X), module(torch.from_numpy(X)).detach(), rtol=1e-5)
     assert set(loaded.predict(X)) <= {"no", "yes"}
-
-
-def test_what_a_network_exports_comes_back() -> None:
-    network = classifier()
-    network.scaling = Scaling.none()
-    back = checkpoints.from_torch(checkpoints.to_torch(network), classes=network.classes)
-    assert all(torch.equal(back.state_dict()[name], tensor) for name, tensor in network.state_dict().items())
 
 
 @pytest.mark.parametrize(
