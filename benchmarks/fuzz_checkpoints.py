@@ -32,7 +32,7 @@ from recording import describe_machine, format_table, write_json
 
 import checkpoints
 import pretrain
-from checkpoints.codecs import encode_root
+from checkpoints.codecs import encode_root, seal
 from pretrain.baselines import scratch_network
 from pretrain.exceptions import CheckpointError
 from pretrain.scaling import Scaling
@@ -215,6 +215,7 @@ def content(path: Path) -> str:
     """The digest of what `load`, `read_history` and `describe` return."""
     told = checkpoints.describe(path)
     root = encode_root(checkpoints.load(path), checkpoints.read_history(path), told["provenance"])
+    seal(root)
     return str(root.attributes["digest"])
 
 

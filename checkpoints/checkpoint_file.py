@@ -16,6 +16,7 @@ from checkpoints.codecs import (
     check_header,
     check_root,
     encode_root,
+    seal,
 )
 from checkpoints.history import build_history
 from checkpoints.label_arrays import build_labels
@@ -63,7 +64,7 @@ def save(
     require_free(target, overwrite=overwrite)
     with _naming(f"Cannot save to {target}"):
         root = encode_root(obj, history, provenance)
-    write_tree(root, target, overwrite=overwrite)
+    write_tree(root, target, seal, overwrite=overwrite)
 
 
 def load(path: PathLike) -> Any:

@@ -4,6 +4,7 @@ A new kind of object is one codec module and one row in `MODEL_CODECS`.
 """
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from checkpoints.network_codec import build_network, check_network, encode_netwo
 from checkpoints.requirements import require_keys
 from checkpoints.run_state import RunState, build_run_state, check_run_state, encode_run_state
 from checkpoints.stack_codec import build_stack, check_stack, encode_stack
-from checkpoints.tree import Group, digest_of_table, digest_of_version_1, digests
+from checkpoints.tree import Group, digest_of_table, digest_of_version_1, digests, no_digests
 from pretrain import __version__
 from pretrain.dbm import DBM
 from pretrain.dbn import DBN
@@ -53,7 +54,7 @@ KINDS = (*MODEL_CODECS, spec.ESTIMATOR)
 
 
 def encode_root(obj: Any, history: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any] | None) -> Group:
-    """The tree of a checkpoint of `obj`, digest included; what this returns can be loaded."""
+    """The tree of a checkpoint of `obj`; what this returns can be loaded, once `seal` has put its digests into it."""
     name = type(obj).__name__
     kind = _model_kind(obj)
     groups: dict[str, Group] = {}
@@ -75,14 +76,21 @@ def encode_root(obj: Any, history: Sequence[Mapping[str, Any]], provenance: Mapp
     root = Group(_header(kind), groups=groups)
     if provenance is not None:
         root.datasets[spec.PROVENANCE] = document_array(provenance, "The provenance")
-    seal(root)
+    _seal_with(root, no_digests(root))
     check_root(root)
     return root
 
 
 def seal(root: Group) -> None:
-    """Put the digests of everything in the tree into it."""
-    root.datasets[spec.DIGESTS] = document_array(digests(root), "The digests")
+    """Put the digests of everything in the tree into it; they take the place of others of the same length.
+
+    One processor is left to whoever writes the tree meanwhile.
+    """
+    _seal_with(root, digests(root, n_threads=max(1, (os.cpu_count() or 1) - 1)))
+
+
+def _seal_with(root: Group, table: dict[str, str]) -> None:
+    root.datasets[spec.DIGESTS] = document_array(table, "The digests")
     root.attributes[spec.DIGEST] = digest_of_table(root.datasets[spec.DIGESTS])
 
 

@@ -7,7 +7,7 @@ from checkpoints.label_arrays import build_labels, check_labels, encode_labels
 from checkpoints.requirements import ArraySpec, blaming, require_config, require_keys, require_kind
 from checkpoints.scaling_codec import build_scaling, check_scaling, encode_scaling
 from checkpoints.stack_codec import LAYERS, SCALING, SIZES, build_layer, check_layer, encode_layer, numbered_layers
-from checkpoints.tensors import Layout, Tensors, check_tensors, encode_tensors, fill_tensors
+from checkpoints.tensors import Layout, Tensors, check_tensors, encode_tensors, fill_tensors, make_unfilled
 from checkpoints.tree import Group, new_object
 from pretrain._validation import require_number
 from pretrain.associative_memory import memory_units
@@ -69,7 +69,7 @@ def build_dbn(group: Group, path: str) -> DBN:
     """The net of a checked group."""
     layers = []
     for where, stored in numbered_layers(group, path):
-        layer = DirectedLayer(**_config(stored, where))
+        layer = make_unfilled(DirectedLayer, **_config(stored, where))
         fill_tensors(_tensors(layer), stored)
         layers.append(layer)
     classes = group.groups.get(CLASSES)

@@ -20,7 +20,7 @@ from checkpoints.requirements import (
     require_kind,
 )
 from checkpoints.scaling_codec import build_scaling, check_scaling, encode_scaling
-from checkpoints.tensors import Layout, Tensors, check_tensors, encode_tensors, fill_tensors
+from checkpoints.tensors import Layout, Tensors, check_tensors, encode_tensors, fill_tensors, make_unfilled
 from checkpoints.tree import Group, new_object
 from pretrain._validation import require_choice, require_number
 from pretrain.activations import ACTIVATIONS
@@ -223,7 +223,7 @@ def check_layer(group: Group, path: str) -> dict[str, Any]:
 def build_layer(group: Group, path: str) -> Any:
     """The layer of a checked group."""
     codec = LAYER_CODECS[str(group.attributes[spec.KIND])]
-    layer = codec.make(**require_config(group, path, {**SIZES, **codec.fields}))
+    layer = make_unfilled(codec.make, **require_config(group, path, {**SIZES, **codec.fields}))
     tensors = codec.tensors(layer)
     fill_tensors(tensors, group)
     if "visible_log_variance" in tensors:

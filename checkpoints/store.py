@@ -1,18 +1,18 @@
 """Trees to HDF5 files, completely or not at all."""
 
 import errno
-import io
 import os
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-import h5py
 import numpy as np
 
-from checkpoints import format as spec
+from checkpoints.file_layout import FileLayout
 from checkpoints.output_lock import output_lock
 from checkpoints.tree import Group
 from pretrain.exceptions import CheckpointError
@@ -25,11 +25,20 @@ _REASONS = {
 }
 
 
-def write_tree(root: Group, path: Path, *, overwrite: bool) -> None:
+def write_tree(root: Group, path: Path, seal: Callable[[Group], None], *, overwrite: bool) -> None:
     """Write a tree to `path`; where that fails, an older file there stays as it was.
 
     The file appears under its name when it is complete and on the disk: it is written beside its place, synced and
     renamed. What a killed process has left beside it is removed. The same tree gives the same bytes at any time.
+
+    Parameters
+    ----------
+    root : Group
+        With digests of the right length.
+    path : Path
+    seal : callable
+        Puts the digests into the tree; it runs while the arrays are on their way to the disk.
+    overwrite : bool
 
     Raises
     ------
@@ -37,20 +46,20 @@ def write_tree(root: Group, path: Path, *, overwrite: bool) -> None:
         If the folder is missing or not writable, the path is a folder, the disk is full, another process is writing
         the file, or there is a file and `overwrite` is False.
     """
-    replace_file(path, _hdf5_image(root), overwrite=overwrite)
+    layout = FileLayout(root)
+    with closing(layout), _new_file(path, overwrite=overwrite) as file, ThreadPoolExecutor(1) as writer:
+        written = writer.submit(_write, file, layout.arrays)
+        seal(root)
+        written.result()
+        size, rest = layout.completed(root)
+        os.ftruncate(file, size)
+        _write(file, rest)
 
 
 def replace_file(path: Path, content: bytes | memoryview, *, overwrite: bool) -> None:
     """Write a file as `write_tree` does, whatever is in it."""
-    with output_lock(path):
-        require_free(path, overwrite=overwrite)
-        _remove_leftovers(path)
-        with _replacing(path) as temporary, open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(OSError):  # the rename is done; some file systems cannot sync a folder
-            _sync(path.parent)
+    with _new_file(path, overwrite=overwrite) as file:
+        _write(file, [(0, content)])
 
 
 def require_free(path: Path, *, overwrite: bool) -> None:
@@ -79,6 +88,22 @@ def _remove_leftovers(path: Path) -> None:
 
 
 @contextmanager
+def _new_file(path: Path, *, overwrite: bool) -> Iterator[int]:
+    """A file to write, by its descriptor, that gets its name when the block is done."""
+    with output_lock(path):
+        require_free(path, overwrite=overwrite)
+        _remove_leftovers(path)
+        with _replacing(path) as temporary:
+            file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                yield file
+            finally:
+                os.close(file)
+        with suppress(OSError):  # the rename is done; some file systems cannot sync a folder
+            _sync(path.parent)
+
+
+@contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
@@ -95,41 +120,15 @@ def _replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def _hdf5_image(root: Group) -> memoryview:
-    """The bytes of the file. HDF5 writes to memory: a disk that is full leaves the library fit to crash later on."""
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w", libver=spec.LIBRARY_VERSION) as file:
-        _write_group(file, root, "")
-    return buffer.getbuffer()
-
-
-def _write_group(parent: h5py.Group, group: Group, path: str) -> None:
-    for name, value in group.attributes.items():
-        _write_attribute(parent, name, value, path or "/")
-    for name, array in group.datasets.items():
-        _write_dataset(parent, name, array)
-    for name, child in group.groups.items():
-        _write_group(parent.create_group(name), child, f"{path}/{name}")
-
-
-def _write_attribute(parent: h5py.Group, name: str, value: str | int, path: str) -> None:
-    if isinstance(value, int):
-        parent.attrs.create(name, value, dtype="<i8")
-        return
-    encoded = value.encode()
-    if len(encoded) > spec.MAX_ATTRIBUTE_BYTES:
-        raise CheckpointError(
-            f"The attribute {name!r} of {path} would take {len(encoded)} bytes; HDF5 holds at most "
-            f"{spec.MAX_ATTRIBUTE_BYTES} in one. Shorten the settings of the object."
-        )
-    text = h5py.string_dtype("utf-8", max(1, len(encoded)))
-    parent.attrs.create(name, np.array(encoded, dtype=text))
-
-
-def _write_dataset(parent: h5py.Group, name: str, array: np.ndarray) -> None:
-    if array.dtype.kind == "S":
-        array = array.astype(h5py.string_dtype("utf-8", array.dtype.itemsize))
-    parent.create_dataset(name, data=array)
+def _write(file: int, parts: Sequence[tuple[int, Any]]) -> None:
+    """Write parts at their offsets, and all that they have in memory to the disk."""
+    for offset, part in parts:
+        content = np.ascontiguousarray(part).reshape(-1).view(np.uint8).data if isinstance(part, np.ndarray) else part
+        left = memoryview(content)
+        while left:
+            n_written = os.pwrite(file, left, offset)
+            left, offset = left[n_written:], offset + n_written
+    os.fsync(file)
 
 
 def _sync(path: Path) -> None:

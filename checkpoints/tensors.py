@@ -1,10 +1,12 @@
 """Tensors of a module under the names of their datasets: out of it, checked, and back into it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from checkpoints.requirements import ArraySpec, require_array
 from checkpoints.tree import Group
@@ -32,6 +34,20 @@ def check_tensors(group: Group, path: str, layout: Layout) -> None:
     """Raise unless every dataset of the layout, which the group has, is what the layout says."""
     for name, wanted in layout.items():
         require_array(group, path, name, wanted)
+
+
+def make_unfilled(make: Callable[..., Any], **settings: Any) -> Any:
+    """A layer whose matrices hold anything at all, for `fill_tensors` to fill: no memory is touched before."""
+    with _EmptyMatrices():
+        return make(**settings)
+
+
+class _EmptyMatrices(TorchFunctionMode):
+    """Matrices of zeros, which new weights are, are allocated and not filled. All else that a layer makes is made."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        matrix = func is torch.zeros and len(args) == 2 and not kwargs
+        return (torch.empty if matrix else func)(*args, **(kwargs or {}))
 
 
 @torch.no_grad()

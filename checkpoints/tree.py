@@ -50,14 +50,26 @@ def new_object(kind: str, version: int, config: Any = None, **parts: Any) -> Gro
     return Group(attributes, **parts)
 
 
-def digests(root: Group) -> dict[str, str]:
+def digests(root: Group, *, n_threads: int | None = None) -> dict[str, str]:
     """SHA-256 in hexadecimal of every group and dataset by its path; FORMAT.md has the recipe.
 
     What the digests themselves stand in is left out: the dataset `digests`, and the root's attribute `digest`.
+    By default there are as many threads as processors.
     """
-    nodes = sorted((item for item in root.walk() if item[0] != f"/{spec.DIGESTS}"), key=lambda item: item[0].encode())
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets other threads run
-        return dict(zip((path for path, _ in nodes), pool.map(lambda node: _hash(*node), nodes), strict=True))
+    nodes = _digested(root)
+    largest_first = sorted(nodes, key=lambda path: -getattr(nodes[path], "nbytes", 0))
+    with ThreadPoolExecutor(n_threads or os.cpu_count()) as pool:  # hashing lets other threads run
+        found = dict(zip(largest_first, pool.map(lambda path: _hash(path, nodes[path]), largest_first), strict=True))
+    return {path: found[path] for path in nodes}
+
+
+def no_digests(root: Group) -> dict[str, str]:
+    """What `digests` returns, with zeros in it."""
+    return dict.fromkeys(_digested(root), "0" * 64)
+
+
+def _digested(root: Group) -> dict[str, "Group | np.ndarray"]:
+    return dict(sorted((item for item in root.walk() if item[0] != f"/{spec.DIGESTS}"), key=lambda i: i[0].encode()))
 
 
 def digest_of_table(table: np.ndarray) -> str:
