@@ -68,9 +68,11 @@ def save(
 
 
 def load(path: PathLike) -> Any:
-    """Load what `save` has written: a Stack, a Network (in evaluation mode), a DBN, a DBM or a fitted estimator.
+    """Load what `save` has written, on the CPU.
 
-    It is on the CPU.
+    Returns
+    -------
+    Stack, Network (in evaluation mode), DBN, DBM, fitted estimator, or RunState (what a run goes on from)
 
     Raises
     ------
@@ -91,9 +93,9 @@ def describe(path: PathLike) -> dict[str, Any]:
     -------
     dict
         path, file_size (bytes), format_version, created_by, created_at (of the provenance), kind, class and params
-        (of an estimator), model ("stack", "network", "dbn" or "dbm"), config (of a network: the architecture; of
-        others: the layers' settings), layers, n_parameters, scaling, target_scaling, classes, provenance,
-        n_history_records, resumable, digest. What a kind of object does not have is None.
+        (of an estimator), model ("stack", "network", "dbn", "dbm"; "training" of a run's state), config (of a
+        network: the architecture; of others: the layers' settings), layers, n_parameters, scaling, target_scaling,
+        classes, provenance, n_history_records, resumable, digest. What a kind of object does not have is None.
     """
     with _naming(f"Cannot describe {Path(path)}"):
         root, summary = _read_checked(path)

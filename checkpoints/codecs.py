@@ -69,8 +69,8 @@ def encode_root(obj: Any, history: Sequence[Mapping[str, Any]], provenance: Mapp
         groups[model_kind] = MODEL_CODECS[model_kind].encode(state["model"])
     else:
         raise CheckpointError(
-            f"A checkpoint holds a Stack, a Network, a DBN, a DBM or a fitted estimator of pretrain.estimators "
-            f"({', '.join(sorted(ESTIMATORS))}); got {name}."
+            f"A checkpoint holds a Stack, a Network, a DBN, a DBM, a fitted estimator of pretrain.estimators "
+            f"({', '.join(sorted(ESTIMATORS))}) or a RunState; got {name}."
         )
     groups[spec.HISTORY] = encode_history(list(history))
     root = Group(_header(kind), groups=groups)

@@ -12,6 +12,7 @@ from checkpoints.checkpoint_file import PathLike
 from checkpoints.codecs import MODEL_CODECS, encode_root
 from checkpoints.onnx_graph import to_onnx
 from checkpoints.plain_modules import to_torch
+from checkpoints.run_state import RunState
 from checkpoints.store import replace_file, require_free
 from pretrain._validation import require_choice
 from pretrain.exceptions import CheckpointError
@@ -29,7 +30,7 @@ def export(obj: Any, path: PathLike, to: str, *, overwrite: bool = False) -> Non
 
     Parameters
     ----------
-    obj : Stack, Network or fitted estimator
+    obj : Stack, Network, fitted estimator, or DBN or DBM (which npz alone can hold)
     path : str or path
     to : {"torch", "onnx", "npz", "safetensors"}
         "torch" and "safetensors" hold the state dict of `to_torch(obj)`, a plain `nn.Sequential`, and "onnx" its
@@ -43,6 +44,11 @@ def export(obj: Any, path: PathLike, to: str, *, overwrite: bool = False) -> Non
     """
     require_choice("export", "to", to, FORMATS)
     require_free(Path(path), overwrite=overwrite)
+    if isinstance(obj, RunState):
+        raise CheckpointError(
+            "The state of an unfinished run is no model. Repeat the command of the run with --resume, and export "
+            "what it writes at its end."
+        )
     replace_file(Path(path), _content(obj, to), overwrite=overwrite)
 
 

@@ -15,6 +15,8 @@ from torch import nn
 
 from checkpoints.estimator_codec import ESTIMATORS, fitted_state
 from checkpoints.requirements import blaming
+from pretrain.dbm import DBM
+from pretrain.dbn import DBN
 from pretrain.exceptions import CheckpointError
 from pretrain.hidden_layers import ResidualLayer
 from pretrain.network import Architecture, Network
@@ -47,13 +49,19 @@ def to_torch(model: Any) -> nn.Sequential:
     Raises
     ------
     CheckpointError
-        If the model has residual layers, or a layer of mixed units: no plain module computes those.
+        If the model is a DBN or a DBM, has residual layers, or a layer of mixed units: no plain module computes
+        those.
     """
     if ESTIMATORS.get(type(model).__name__) is type(model):
         model = fitted_state(model)["model"]
+    if isinstance(model, DBN | DBM):
+        raise CheckpointError(
+            f"A {type(model).__name__} is a generative model, which no nn.Sequential computes. Export its weights to "
+            "npz; checkpoints/FORMAT.md has the formulas."
+        )
     if not isinstance(model, Network | Stack):
         raise CheckpointError(
-            f"A Stack, a Network or a fitted estimator can be exported; got {type(model).__name__}."
+            f"A Stack, a Network or a fitted estimator of one can be exported; got {type(model).__name__}."
         )
     modules: list[nn.Module | None] = _scaled(model.scaling, model.n_visible)
     if isinstance(model, Stack):

@@ -76,7 +76,9 @@ def test_weights_that_are_not_finite_are_not_saved(path: Path, value: float) -> 
 
 def test_what_is_no_model_is_not_saved(tmp_path: Path) -> None:
     for obj in (RBM(3, 2), {}, None, torch.nn.Linear(3, 2)):
-        with pytest.raises(CheckpointError, match=f"a Network, a DBN, a DBM or a fitted .*got {type(obj).__name__}"):
+        with pytest.raises(
+            CheckpointError, match=f"a Network, a DBN, a DBM, a fitted .* or a RunState; got {type(obj).__name__}"
+        ):
             checkpoints.save(obj, tmp_path / "m.h5")
     with pytest.raises(CheckpointError, match=r"weight of layer 0 must be float32.*got float64"):
         checkpoints.save(Stack([RBM(3, 2)]).double(), tmp_path / "m.h5")

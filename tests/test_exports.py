@@ -16,6 +16,7 @@ from checkpoints import foreign_formats, onnx_graph
 from pipelines.cli import main
 from pretrain.autoencoder import Autoencoder
 from pretrain.baselines import BASELINES, scratch_autoencoder, scratch_network
+from pretrain.dbm import DBM
 from pretrain.estimators import DeepAutoencoder
 from pretrain.exceptions import CheckpointError
 from pretrain.network import Architecture, Network
@@ -189,6 +190,26 @@ def test_units_side_by_side_are_no_plain_module() -> None:
     mixed = Stack([RBM(V, 5, hidden_units="bernoulli:2+gaussian:3")])
     with pytest.raises(CheckpointError, match=r"mixed units \(sigmoid:2\+identity:3\)"):
         checkpoints.to_torch(mixed)
+
+
+def test_a_generative_model_has_arrays_and_no_graph(tmp_path: Path) -> None:
+    model = fitted("GenerativeDBN", expit(X))
+    for to in ("torch", "onnx", "safetensors"):
+        with pytest.raises(CheckpointError, match=r"a generative model, .* Export its weights to npz"):
+            checkpoints.export(model, tmp_path / "m", to)
+    with pytest.raises(CheckpointError, match="A DBM is a generative model"):
+        checkpoints.to_torch(DBM(V, (5, 3)))
+    checkpoints.export(model, tmp_path / "m.npz", "npz")
+    with np.load(tmp_path / "m.npz") as arrays:
+        np.testing.assert_array_equal(arrays["dbn/memory/weight"], model.dbn_.memory.weight.detach())
+
+
+def test_the_state_of_a_run_is_no_model(tmp_path: Path) -> None:
+    checkpoints.save(checkpoints.RunState({"epoch": 3}), tmp_path / "net.h5.resume")
+    for to in ("npz", "onnx"):
+        arguments = ["export", str(tmp_path / "net.h5.resume"), "--to", to, "-o", str(tmp_path / "m")]
+        done = CliRunner().invoke(main, arguments)
+        assert (done.exit_code, "state of an unfinished run is no model" in done.output) == (2, True)
 
 
 def test_what_a_network_exports_comes_back() -> None:
