@@ -16,11 +16,13 @@ from pipelines.finetuning import INTO, Targets
 from pipelines.preparation import PreparedData
 from pipelines.pretraining import greedy_run, pretrain_stack
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
+from pipelines.provenance import origin
 from pretrain import Finetuning, Stack, unroll
 from pretrain.baselines import scratch_network
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.rehearsal import rehearse_finetuning
+from pretrain.settings import to_dict
 from pretrain.training import Record
 
 Budget = int | str  # a number of labels, or "all"
@@ -52,6 +54,8 @@ class Bench:
     stacks : Path
         Folder of the pretrained stacks.
     device : torch.device
+    command : str
+        For the files of stacks and networks.
     """
 
     prepared: PreparedData
@@ -59,19 +63,22 @@ class Bench:
     hidden_layer_sizes: Sequence[int]
     stacks: Path
     device: torch.device
+    command: str = ""
 
     def run(
         self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str
-    ) -> tuple[dict[str, Any], Network]:
-        """Train the cell's network on the labelled `rows` and test it.
+    ) -> tuple[dict[str, Any], Network, dict[str, Any]]:
+        """Train the cell's network on the labelled `rows` and test it: the record, the network and its provenance.
 
         Pretraining is done once for each `stack_name` and seed, on all training rows or, with labels, on `rows`;
         every cell that uses it is charged for all of it.
         """
         pretrain_history: list[Record] = []
+        pretraining: dict[str, Any] | None = None
         pretrain_seconds, stack = 0.0, None
         if cell.arm.pretrained:
-            stack, pretrain_history, pretrain_seconds = self._stack(cell, rows, stack_name, progress, title)
+            stack, pretrain_history, pretraining = self._stack(cell, rows, stack_name, progress, title)
+            pretrain_seconds = pretraining["seconds"]
         started = time.perf_counter()
         network = self._initial_network(cell, stack)
         history = list(progress.follow(self._supervised(cell, network, rows), title, transient=True))
@@ -92,7 +99,15 @@ class Bench:
             "device": str(self.device),
             "history": [*pretrain_history, *history],
         }
-        return record, network
+        settings = {
+            **to_dict(cell.arm.finetune),
+            "arm": cell.arm.name,
+            "labels": cell.labels,
+            "hidden_layer_sizes": list(self.hidden_layer_sizes),
+            "dropout": network.architecture.dropout,
+            "input_dropout": network.architecture.input_dropout,
+        }
+        return record, network, {**self._provenance(cell, seconds, settings), "pretraining": pretraining}
 
     def rehearse(self, arm: Arm) -> None:
         """SettingsError where the arm cannot be trained, before anything is."""
@@ -116,7 +131,7 @@ class Bench:
 
     def _stack(
         self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str
-    ) -> tuple[Stack, list[Record], float]:
+    ) -> tuple[Stack, list[Record], dict[str, Any]]:
         assert cell.arm.layer is not None
         path = self.stacks / f"{stack_name}-seed{cell.seed}.h5"
         if not path.is_file():
@@ -133,9 +148,24 @@ class Bench:
                 transient=True,
             )
             seconds = time.perf_counter() - started
-            checkpoints.save(stack.cpu(), path, history=history, provenance={"seconds": seconds})
+            sizes = list(self.hidden_layer_sizes)
+            settings = {
+                "hidden_layer_sizes": sizes,
+                "layers": [to_dict(cell.arm.layer)] * len(sizes),
+                "labels": cell.labels if cell.arm.pretrained_with_labels else None,
+            }
+            provenance = self._provenance(cell, seconds, settings)
+            checkpoints.save(stack.cpu(), path, history=history, provenance=provenance)
         loaded = checkpoints.load(path)
-        return loaded, checkpoints.read_history(path), checkpoints.describe(path)["provenance"]["seconds"]
+        return loaded, checkpoints.read_history(path), checkpoints.describe(path)["provenance"]
+
+    def _provenance(self, cell: Cell, seconds: float, settings: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **origin(command=self.command, seed=cell.seed, seconds=seconds, device=self.device),
+            "data": self.prepared.describe(),
+            "split": self.prepared.split.to_dict(),
+            "settings": settings,
+        }
 
     def _initial_network(self, cell: Cell, stack: Stack | None) -> Network:
         streams = RandomStreams(cell.seed)

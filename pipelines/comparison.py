@@ -51,7 +51,7 @@ class Comparison:
         The run folder.
     device : str
     command : str
-        For the report.
+        For the report, and for the files of stacks and networks.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Comparison:
         self.output, self.command = Path(output), command
         self.device = resolve_device(device)
         targets = Targets.of(prepared.train_labels(), prepared.task)
-        self._bench = Bench(prepared, targets, self.sizes, self.output / "stacks", self.device)
+        self._bench = Bench(prepared, targets, self.sizes, self.output / "stacks", self.device, command)
         self._budget_rows = {
             (budget, seed): self._labelled_rows(budget, seed) for budget in self.labels for seed in self.seeds
         }
@@ -177,10 +177,9 @@ class Comparison:
 
     def _run_cell(self, cell: Cell, progress: TrainingProgress, title: str) -> dict[str, Any]:
         rows = self._budget_rows[cell.labels, cell.seed]
-        record, network = self._bench.run(cell, rows, self._stack_name(cell), progress, title)
+        record, network, provenance = self._bench.run(cell, rows, self._stack_name(cell), progress, title)
         if cell.seed == self.seeds[0]:
             path = self.output / "networks" / f"{cell.name}.h5"
-            provenance = {"data": self.prepared.describe(), "split": self.prepared.split.to_dict()}
             checkpoints.save(network.cpu(), path, overwrite=True, history=record["history"], provenance=provenance)
         return record
 

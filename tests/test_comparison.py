@@ -98,6 +98,29 @@ def test_a_recorded_error_is_that_of_the_saved_network(finished):
             assert tested["test_error"] == record["test_error"]
 
 
+def test_the_files_say_where_they_come_from(finished, cli):
+    common = {"command", "seed", "seconds", "created_at", "versions", "machine", "data", "split", "settings"}
+    stack, network, scratch = (
+        checkpoints.describe(finished / name)["provenance"]
+        for name in ("stacks/dbn-seed1.h5", "networks/dbn-20-seed0.h5", "networks/relu-all-seed0.h5")
+    )
+    assert set(stack) == common
+    assert (stack["seed"], stack["settings"]["hidden_layer_sizes"]) == (1, [13, 11])
+    assert [layer["training"]["epochs"] for layer in stack["settings"]["layers"]] == [1, 1]
+    assert set(network) == set(scratch) == common | {"pretraining"}
+    assert set(network["pretraining"]) == common
+    assert scratch["pretraining"] is None
+    assert (network["settings"]["arm"], network["settings"]["labels"]) == ("dbn", 20)
+    assert network["settings"]["training"]["epochs"] == 2
+    assert network["split"] == scratch["split"] == stack["split"]
+    record = next(r for r in records(finished) if (r["arm"], r["labels"], r["seed"]) == ("dbn", 20, 0))
+    assert network["seconds"] == record["finetune_seconds"]
+    assert network["pretraining"]["seconds"] == record["pretrain_seconds"]
+    assert "compare" in network["command"]
+    result = cli("evaluate", "run/networks/dbn-20-seed0.h5", "digits", "--json")  # on the test rows of its split
+    assert json.loads(result.stdout)["test_error"] == record["test_error"]
+
+
 def test_all_arms_learn_from_the_same_rows():
     prepared = prepare("digits")
     first = comparison("a", labels=[20, 50])._budget_rows
