@@ -95,10 +95,10 @@ COMMANDS = {
     "evaluate dbm.h5 digits --likelihood": "deep Boltzmann machine",
     "plot filters dbm.h5 -o a.png": "deep Boltzmann machine",
     "plot reconstructions dbm.h5 --data digits -o a.png": "deep Boltzmann machine",
-    "sample dbm.h5 -o a.png": "this file holds a DBM",
+    "sample dbm.h5 -o a.png": "deep Boltzmann machine",
     "finetune dbm.h5 digits -o net.h5": "holds a DBM; finetune takes a stack",
     "inspect dbm.h5 --health digits": "holds a DBM; --health takes a stack",
-    "export dbm.h5 -o a.pt --to torch": "got DBM",
+    "export dbm.h5 -o a.pt --to torch": "A DBM is a generative model",
 }
 
 
