@@ -6,7 +6,7 @@ The model is a stack of RBMs of about 200 MB. Both sides write to a file and syn
 power cut; saving computes the digests, writes beside the file and renames, loading checks every number and digest and
 builds the stack. The aim is a ratio of at most 1.3 for both together. The file is read from the system's cache.
 
-On two processors it is 1.5: saving takes 1.2 times as long as plain h5py, because the digests are computed while the
+On two processors it is 1.6: saving takes 1.2 times as long as plain h5py, because the digests are computed while the
 arrays are on their way to the disk; loading has nothing to hide them behind. SHA-256 of 200 MB takes 0.06 s there, on
 both processors, and a plain read 0.02 s: with nothing else to do the ratio would still be 1.3.
 """

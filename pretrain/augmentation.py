@@ -104,5 +104,6 @@ class ImageFlip:
 
 def _require_images(setting: str, image_shape: tuple[int, ...] | None) -> tuple[int, ...]:
     if image_shape is None or len(image_shape) not in (2, 3):
-        raise SettingsError(f"{setting} is for rows that are images; these have the shape {image_shape}.")
+        shape = "no image shape is known" if image_shape is None else f"their shape is {image_shape}"
+        raise SettingsError(f"{setting} is for rows that are images, and of these {shape}.")
     return tuple(image_shape)

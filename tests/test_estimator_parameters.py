@@ -12,11 +12,12 @@ import torch
 from sklearn.base import clone
 
 import pretrain.estimators
+from pretrain.estimators.transformers import AUTOENCODER_FIELDS
 from pretrain.exceptions import SettingsError
 
 NAMES = pretrain.estimators.__all__
-N_ROWS, N_FEATURES = 61, 7
-_rng = np.random.default_rng(0)
+N_ROWS, N_FEATURES = 61, 8
+_rng = np.random.default_rng(1)
 X = _rng.uniform(0.1, 0.9, size=(N_ROWS, N_FEATURES))
 LABELS = (X[:, 0] > X[:, 1]).astype(int) + (X[:, 2] > 0.5)
 TARGETS = X @ _rng.normal(size=(N_FEATURES, 2))
@@ -71,6 +72,8 @@ EFFECTS = {
     "corruption_level": (0.5, {}),
     "emphasis": (1.0, {}),
     "contraction": (0.5, {}),
+    "contraction_higher_order": (0.5, {"contraction": 0.5}),
+    "contraction_noise": (0.5, {"contraction": 0.5, "contraction_higher_order": 0.5}),
     "tied": (False, {}),
     "activation": ("tanh", {}),
     "kind": ("sigmoid", {}),
@@ -89,6 +92,10 @@ EFFECTS = {
     "up_down_schedule": ("linear", {}),
     "up_down_momentum": (0.6, {}),
     "up_down_weight_decay": (0.1, {}),
+    "nesterov": (True, {"solver": "sgd"}),
+    "image_shape": ((2, 4), {"flip": True, "image_shape": (4, 2)}),
+    "shift": (1, {"image_shape": (2, 4)}),
+    "flip": (True, {"image_shape": (2, 4)}),
     "head_epochs": (1, {}),
     "reconstruction_loss": ("squared_error", {}),
     "solver": ("rmsprop", {}),
@@ -121,6 +128,9 @@ OWN_EFFECTS = {
     ("StackTransformer", "kind"): ("autoencoder", {}),
     ("DeepAutoencoder", "kind"): ("autoencoder", {}),
 }
+for parameter in AUTOENCODER_FIELDS:
+    value, others = EFFECTS[parameter]
+    OWN_EFFECTS["StackTransformer", parameter] = value, {**others, "kind": "autoencoder"}
 
 # Parameter -> values that are refused.
 ILLEGAL = {
@@ -150,6 +160,8 @@ ILLEGAL = {
     "corruption_level": (-0.1, 1.0, "much"),
     "emphasis": (-0.1, 1.1, None),
     "contraction": (-1, None),
+    "contraction_higher_order": (-1, None),
+    "contraction_noise": (0, None),
     "tied": ("yes", 1),
     "activation": ("sine",),
     "kind": ("transformer", None),
@@ -168,6 +180,10 @@ ILLEGAL = {
     "up_down_schedule": ("random",),
     "up_down_momentum": (1.0, -0.1),
     "up_down_weight_decay": (-1, None),
+    "nesterov": ("yes", 1),
+    "image_shape": ([8], [3, 3], [2.0, 4.0], 8),
+    "shift": (-1, 0.5),
+    "flip": ("yes", 1),
     "head_epochs": (-1, 0.5),
     "reconstruction_loss": ("absolute", None),
     "solver": ("newton", None),

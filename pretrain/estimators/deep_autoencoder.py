@@ -1,6 +1,8 @@
 """The deep autoencoder of 2006 as a transformer: pretrained layer by layer, unrolled, fine-tuned."""
 
 import dataclasses
+import math
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -9,6 +11,7 @@ from pretrain._validation import require_choice, require_sequence
 from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES
 from pretrain.estimators.base import CodeTransformer
 from pretrain.estimators.inputs import require_verbose, training_settings
+from pretrain.exceptions import SettingsError
 from pretrain.finetuning import Finetuning
 from pretrain.network import Network
 from pretrain.reconstruction import reconstruction_errors
@@ -32,6 +35,8 @@ FINETUNING_PARAMETERS = {
     "epochs": "max_iter",
     "batch_size": "batch_size",
     "weight_decay": "alpha",
+    "momentum": "momentum",
+    "nesterov": "nesterov",
     "precision": "precision",
 }
 
@@ -62,6 +67,14 @@ class DeepAutoencoder(CodeTransformer):
     batch_size : int or "auto", default="auto"
     alpha : float, default=0.0
         L2 penalty.
+    momentum, nesterov : float, bool, default=0.9, False
+        Of the solvers "sgd" and (momentum alone) "rmsprop".
+    image_shape : tuple of int or None, default=None
+        Height and width, and channels if there are any, of a row that is a flattened image, for `shift` and `flip`.
+    shift : int, default=0
+        Fine-tuning moves half of the images by up to so many pixels each way, anew every time.
+    flip : bool, default=False
+        Fine-tuning mirrors half of the images, left to right.
     scaling : {"auto", "none", "minmax", "standard"}, default="auto"
     device : {"auto", "cpu", "cuda"}, default="auto"
     precision : {"auto", "float32", "bfloat16"}, default="auto"
@@ -100,6 +113,11 @@ class DeepAutoencoder(CodeTransformer):
         max_iter: Any = "auto",
         batch_size: Any = "auto",
         alpha: float = 0.0,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        image_shape: tuple[int, ...] | None = None,
+        shift: int = 0,
+        flip: bool = False,
         scaling: str = "auto",
         device: str = "auto",
         precision: str = "auto",
@@ -118,6 +136,11 @@ class DeepAutoencoder(CodeTransformer):
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.alpha = alpha
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.image_shape = image_shape
+        self.shift = shift
+        self.flip = flip
         self.scaling = scaling
         self.device = device
         self.precision = precision
@@ -130,9 +153,19 @@ class DeepAutoencoder(CodeTransformer):
         require_sequence("DeepAutoencoder", "hidden_layer_sizes", self.hidden_layer_sizes)
         layers, finetuning = self._layer_settings(), self._finetune_settings()
         X = self._check_rows(X, reset=True)
+        self._require_image_shape()
         stack, rows = self._pretrain(X, self.hidden_layer_sizes, layers)
         network = unroll(stack, "autoencoder")
-        for record in Finetuning(network, rows, None, finetuning, seed=self.seed_, device=self.device):
+        run = Finetuning(
+            network,
+            rows,
+            None,
+            finetuning,
+            seed=self.seed_,
+            device=self.device,
+            image_shape=self.image_shape,
+        )
+        for record in run:
             self._note(record)
         self.n_iter_ = sum(record["stage"] == "finetune" for record in self.report_)
         self.network_ = network
@@ -144,11 +177,25 @@ class DeepAutoencoder(CodeTransformer):
         return reconstruction_errors(network.eval(), network.scaling.apply(X, np.float64))
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Minus the mean of `reconstruction_error`: higher is better."""
+        """Minus the mean of `reconstruction_error`, of scaled rows as that is: higher is better."""
         return -float(self.reconstruction_error(X).mean())
 
+    def _require_image_shape(self) -> None:
+        shape = self.image_shape
+        if shape is None:
+            return
+        legal = (
+            isinstance(shape, list | tuple) and len(shape) in (2, 3) and all(isinstance(n, Integral) for n in shape)
+        )
+        if not legal or math.prod(shape) != self.n_features_in_:
+            raise SettingsError(
+                "image_shape of DeepAutoencoder must be the height and width, and channels if there are any, of rows "
+                f"of {self.n_features_in_} features; got {shape!r}."
+            )
+
     def _rehearse(self, untrained: Stack) -> None:
-        rehearse_finetuning(unroll(untrained, "autoencoder"), self._finetune_settings())
+        network = unroll(untrained, "autoencoder")
+        rehearse_finetuning(network, self._finetune_settings(), image_shape=self.image_shape)
 
     def _layer_settings(self) -> list[LayerSettings]:
         require_choice("DeepAutoencoder", "kind", self.kind, DECODING_KINDS)
@@ -160,4 +207,6 @@ class DeepAutoencoder(CodeTransformer):
     def _finetune_settings(self) -> FinetuneSettings:
         require_choice("DeepAutoencoder", "reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
         training = training_settings(self, FINETUNING_PARAMETERS)
-        return FinetuneSettings(reconstruction_loss=self.reconstruction_loss, training=training)
+        return FinetuneSettings(
+            reconstruction_loss=self.reconstruction_loss, shift=self.shift, flip=self.flip, training=training
+        )

@@ -13,9 +13,10 @@ from pretrain.estimators.base import CodeTransformer
 from pretrain.estimators.inputs import labelled_rows, require_verbose, training_settings
 from pretrain.exceptions import DataError
 from pretrain.scaling import Scaling
-from pretrain.settings import LAYER_SETTINGS, LayerSettings
+from pretrain.settings import LAYER_SETTINGS, AutoencoderSettings, LayerSettings, SupervisedSettings
 from pretrain.supervised_pretraining import UNLABELLED
 
+AUTOENCODER_FIELDS = tuple(f.name for f in dataclasses.fields(AutoencoderSettings) if f.name != "training")
 # Fields of TrainingSettings and the parameters that fill them.
 LAYER_PARAMETERS = {"epochs": "n_iter", "batch_size": "batch_size", "precision": "precision"}
 
@@ -74,6 +75,15 @@ class StackTransformer(StackEstimator):
     learning_rate : float or None, default=None
         None is the default of the kind: for RBMs what their units bear (`RBM.default_learning_rate`, 0.1 here) with
         momentum, 1e-3 with Adam for the others.
+    corruption, corruption_level, emphasis, sparsity_target, sparsity_cost, contraction, tied
+        Of autoencoders, see `SDAEClassifier`.
+    contraction_higher_order, contraction_noise : float, default=0.0, 0.1
+        Of autoencoders: weight of the change of the code's Jacobian under small noise, and that noise's standard
+        deviation.
+    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "softplus", "identity"}, default="sigmoid"
+        Of autoencoders and supervised layers.
+    reconstruction_loss : {"auto", "cross_entropy", "squared_error"}, default="auto"
+        Of autoencoders; "auto" is cross-entropy for input in [0, 1], else squared error.
     batch_size : int or "auto", default="auto"
         "auto" is a fiftieth of the rows, between 10 and 100.
     n_iter : int or "auto", default="auto"
@@ -91,6 +101,17 @@ class StackTransformer(StackEstimator):
         *,
         kind: str = "rbm",
         learning_rate: float | None = None,
+        corruption: str = "masking",
+        corruption_level: float = 0.25,
+        emphasis: float = 0.0,
+        sparsity_target: float | None = None,
+        sparsity_cost: float = 0.1,
+        contraction: float = 0.0,
+        contraction_higher_order: float = 0.0,
+        contraction_noise: float = 0.1,
+        tied: bool = True,
+        activation: str = "sigmoid",
+        reconstruction_loss: str = "auto",
         batch_size: Any = "auto",
         n_iter: Any = "auto",
         scaling: str = "auto",
@@ -102,6 +123,17 @@ class StackTransformer(StackEstimator):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.kind = kind
         self.learning_rate = learning_rate
+        self.corruption = corruption
+        self.corruption_level = corruption_level
+        self.emphasis = emphasis
+        self.sparsity_target = sparsity_target
+        self.sparsity_cost = sparsity_cost
+        self.contraction = contraction
+        self.contraction_higher_order = contraction_higher_order
+        self.contraction_noise = contraction_noise
+        self.tied = tied
+        self.activation = activation
+        self.reconstruction_loss = reconstruction_loss
         self.batch_size = batch_size
         self.n_iter = n_iter
         self.scaling = scaling
@@ -135,7 +167,13 @@ class StackTransformer(StackEstimator):
 
     def _layer_settings(self) -> LayerSettings:
         require_choice("StackTransformer", "kind", self.kind, LAYER_SETTINGS)
-        settings = LAYER_SETTINGS[self.kind]()
+        # An illegal value is one whatever the kind.
+        autoencoder = AutoencoderSettings(**{name: getattr(self, name) for name in AUTOENCODER_FIELDS})
+        own: dict[str, LayerSettings] = {
+            "autoencoder": autoencoder,
+            "supervised": SupervisedSettings(activation=self.activation),
+        }
+        settings = own.get(self.kind, LAYER_SETTINGS[self.kind]())
         given = {} if self.learning_rate is None else {"learning_rate": "learning_rate"}
         training = training_settings(self, {**LAYER_PARAMETERS, **given}, settings.training)
         return dataclasses.replace(settings, training=training)
