@@ -88,7 +88,7 @@ class DBM(nn.Module):
         """Compose the RBMs of greedy training ([1]_, section 3.1), the one on the data first.
 
         While they learn, what they see stands for two copies of itself where the composed model will have another
-        layer (`pretrain.dbm_layers.DoubledRBM`): the hidden units of the first get twice its visible ones, the
+        layer (`pretrain.doubled_rbm.DoubledRBM`): the hidden units of the first get twice its visible ones, the
         visible units of the last twice its hidden ones. In the model the log-odds of a hidden unit are then the mean
         of what the RBM below and that above it say, exactly: the weights of the first and of the last stay as they
         are, those between them, which learned as ordinary RBMs, are halved, and a layer's biases are the mean of the

@@ -8,30 +8,30 @@ References
 
 import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from pretrain._validation import require_number, require_sequence
 from pretrain.associative_memory import MemoryRule, make_memory
 from pretrain.batches import BatchSource
 from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
 from pretrain.class_indices import class_indices, classes_of, validation_indices
 from pretrain.columns import column_mean, column_range, require_rows
 from pretrain.dbn import DBN, DirectedLayer
-from pretrain.dbn_settings import dbn_layer_settings
+from pretrain.deep_settings import deep_layer_settings
+from pretrain.deep_training import DeepTraining
 from pretrain.device import resolve_device, resolve_precision
 from pretrain.exceptions import DataRangeWarning, SettingsError
-from pretrain.greedy import MOST_UNITS, GreedyPretraining
+from pretrain.greedy import GreedyPretraining, require_layer_sizes
 from pretrain.layer_run import layer_run
 from pretrain.random_streams import RandomStreams
 from pretrain.rbm import RBM
 from pretrain.scaling import Scaling
 from pretrain.settings import RBMSettings
 from pretrain.stack import Stack, encode_rows, map_rows
-from pretrain.training import Record, TrainingRun
+from pretrain.training import TrainingRun
 from pretrain.unit_types import make_units
 from pretrain.up_down import UpDown
 from pretrain.up_down_settings import UpDownSettings
@@ -39,7 +39,7 @@ from pretrain.up_down_settings import UpDownSettings
 MEMORY, STAGE = "memory", "up_down"  # the second is the name in the records
 
 
-class DBNTraining:
+class DBNTraining(DeepTraining):
     """Trains a deep belief net [1]_: an iterator of records.
 
     Stage "pretrain" trains one RBM after another on the codes of those below, the last with the labels beside its
@@ -101,13 +101,9 @@ class DBNTraining:
         scaling: Scaling | None = None,
         progress_seconds: float | None = None,
     ) -> None:
-        require_sequence("the DBN", "hidden_layer_sizes", hidden_layer_sizes)
-        self.sizes = [*hidden_layer_sizes]
-        if not self.sizes:
-            raise SettingsError("hidden_layer_sizes must name at least one layer; got none.")
-        for size in self.sizes:
-            require_number("the DBN", "hidden_layer_sizes", size, at_least=1, at_most=MOST_UNITS, integer=True)
-        self.settings = dbn_layer_settings(settings, len(self.sizes))
+        sizes = require_layer_sizes("the DBN", hidden_layer_sizes)
+        super().__init__(sizes, [MEMORY, STAGE])
+        self.settings = deep_layer_settings("DBN", settings, len(self.sizes))
         self._units = self.settings[0].visible_units if len(self.sizes) == 1 else "bernoulli"  # of the memory
         self.up_down, self.scaling, self.progress_seconds = up_down, scaling, progress_seconds
         self.streams, self.device = RandomStreams(seed), resolve_device(device)
@@ -118,11 +114,8 @@ class DBNTraining:
         if validation is not None:
             self._validation = validation[0], validation_indices(*validation, X.shape[1], self._n_classes)
         self._greedy = self._greedy_run() if len(self.sizes) > 1 else None
-        self._below: list[RBM] = []  # once greedy training of the layers below the memory is over
         self._memory: RBM | None = None
         self._dbn: DBN | None = None
-        self._plan = [MEMORY, STAGE]
-        self.run: TrainingRun | None = None
         self.rehearse()
 
     @property
@@ -131,20 +124,6 @@ class DBNTraining:
         if self._dbn is None:
             raise SettingsError("The DBN is not there before its greedy training is over; iterate over the records.")
         return self._dbn
-
-    def __iter__(self) -> Iterator[Record]:
-        return self
-
-    def __next__(self) -> Record:
-        for record in self._greedy or ():
-            return {**record, "n_layers": len(self.sizes)}
-        while self.run is None or self.run.finished:
-            if not self._plan:
-                self._close()
-                raise StopIteration
-            self.run = self._begin(self._plan.pop(0))
-        record = next(self.run)
-        return record if record["layer"] is None else {**record, "n_layers": len(self.sizes)}
 
     def rehearse(self) -> None:
         """Make the run of every stage, on a net of zero weights, and begin none: SettingsError where one cannot be.
@@ -160,31 +139,6 @@ class DBNTraining:
         self._memory_run(memory, rows[:, : dbn.n_codes])
         self._up_down_run(dbn, rows[:, : dbn.n_visible])
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that continues the training exactly: the layers below the memory, the stages left, their run."""
-        return {
-            "greedy": None if self._greedy is None else self._greedy.state_dict(),
-            "below": [layer.state_dict() for layer in self._below],
-            "plan": list(self._plan),
-            "run": None if self.run is None else self.run.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken, from the same rows and settings; before the first record.
-
-        What the memory is trained on is not in the state: the rows are encoded anew by the layers below.
-        """
-        if self._greedy is not None and state["greedy"] is not None:
-            self._greedy.load_state_dict(state["greedy"])
-        elif self._greedy is not None:
-            self._below, self._greedy = list(self._greedy.rehearse().layers), None
-            for layer, weights in zip(self._below, state["below"], strict=True):
-                layer.to(self.device).load_state_dict(weights)
-        while len(self._plan) > len(state["plan"]):
-            self.run = self._begin(self._plan.pop(0))
-        if self.run is not None:
-            self.run.load_state_dict(state["run"])
-
     def _greedy_run(self) -> GreedyPretraining:
         return GreedyPretraining(
             self.X,
@@ -199,8 +153,6 @@ class DBNTraining:
 
     def _begin(self, stage: str) -> TrainingRun:
         if stage == MEMORY:
-            if self._greedy is not None:
-                self._below, self._greedy = self._greedy.layers, None
             codes = encode_rows(Stack(self._below), self.X) if self._below else self.X
             self._memory = self._new_memory(codes)
             return self._memory_run(self._memory, codes)
@@ -239,7 +191,7 @@ class DBNTraining:
     def _memory_run(self, memory: RBM, codes: Any) -> TrainingRun:
         settings, top = self.settings[-1], len(self.sizes) - 1
         generator = self.streams.generator("sampling", layer=top, device=memory.weight.device)
-        options: dict[str, Any] = {"n_classes": self._n_classes, "unlabelled": self._unlabelled}
+        options: dict[str, Any] = {"n_classes": self._n_classes, "unlabelled": self.n_unlabelled > 0}
         return layer_run(
             memory,
             codes,
@@ -261,7 +213,7 @@ class DBNTraining:
             self.up_down,
             generator=self.streams.generator("sampling", device=device),
             dtype=resolve_precision(training.precision, device, max(p.numel() for p in dbn.parameters())),
-            unlabelled=self._unlabelled,
+            unlabelled=self.n_unlabelled > 0,
         )
         batches = BatchSource(
             X,
@@ -281,10 +233,6 @@ class DBNTraining:
             progress_seconds=self.progress_seconds,
         )
 
-    def _close(self) -> None:
-        for parameter in self.dbn.parameters():
-            parameter.grad = None
-
     def _validate(self) -> dict[str, float]:
         assert self._validation is not None
         X, y = self._validation
@@ -296,5 +244,6 @@ class DBNTraining:
         return 0 if self.classes is None else len(self.classes)
 
     @property
-    def _unlabelled(self) -> bool:
-        return self._y is not None and bool((self._y < 0).any())
+    def n_unlabelled(self) -> int:
+        """Training rows without a label, of a net with labels; 0 for a net without."""
+        return 0 if self._y is None else int((self._y < 0).sum())

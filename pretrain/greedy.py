@@ -98,12 +98,7 @@ class GreedyPretraining:
         scaling: Scaling | None = None,
         progress_seconds: float | None = None,
     ) -> None:
-        require_sequence("the stack", "hidden_layer_sizes", hidden_layer_sizes)
-        for size in hidden_layer_sizes:
-            require_number("the stack", "hidden_layer_sizes", size, at_least=1, at_most=MOST_UNITS, integer=True)
-        self.sizes = [int(size) for size in hidden_layer_sizes]
-        if not self.sizes:
-            raise SettingsError("hidden_layer_sizes must name at least one layer; got none.")
+        self.sizes = require_layer_sizes("the stack", hidden_layer_sizes)
         self.settings: list[LayerSettings] = one_per_layer("the stack", "settings", settings, len(self.sizes))
         self.streams = RandomStreams(seed)
         self.device = resolve_device(device)
@@ -232,7 +227,7 @@ class GreedyPretraining:
         return (X.tocsr() if sparse.issparse(X) else X)[labelled], y, weight
 
     def _make_layer(self, k: int, below: Any, **start: Any) -> Any:
-        return LAYER_KINDS[self.settings[k].kind].from_settings(
+        return self._layer_class(k).from_settings(
             len(self._range[0]) if below is None else below.n_hidden,
             self.sizes[k],
             self.settings[k],
@@ -240,6 +235,9 @@ class GreedyPretraining:
             data_range=self._range,
             **start,
         )
+
+    def _layer_class(self, k: int) -> Any:
+        return LAYER_KINDS[self.settings[k].kind]
 
     def _encoded(self, below: Any, X: Any) -> torch.Tensor:
         if self._missing and len(self.layers) == 1:
@@ -268,3 +266,13 @@ class GreedyPretraining:
                 "off, or give validation_rows that are complete."
             )
         return rows[complete].to(self.device)
+
+
+def require_layer_sizes(owner: str, hidden_layer_sizes: Sequence[int]) -> list[int]:
+    """The sizes as integers; SettingsError unless they are a list of at least one, each from 1 to 10^7."""
+    require_sequence(owner, "hidden_layer_sizes", hidden_layer_sizes)
+    for size in hidden_layer_sizes:
+        require_number(owner, "hidden_layer_sizes", size, at_least=1, at_most=MOST_UNITS, integer=True)
+    if len(hidden_layer_sizes) == 0:
+        raise SettingsError(f"hidden_layer_sizes of {owner} must name at least one layer; got none.")
+    return [int(size) for size in hidden_layer_sizes]

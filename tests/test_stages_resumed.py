@@ -1,5 +1,5 @@
-"""Greedy pretraining, fine-tuning and deep belief nets that are interrupted go on to the bit: within a layer, between
-two, and between the stages."""
+"""Greedy pretraining, fine-tuning, deep belief nets and Boltzmann machines that are interrupted go on to the bit:
+within a layer, between two, and between the stages."""
 
 import itertools
 
@@ -9,8 +9,9 @@ import torch
 from linear_problem import N_ROWS, same, without_times
 
 import checkpoints
-from pretrain import DBNTraining, Finetuning, GreedyPretraining
+from pretrain import DBMTraining, DBNTraining, Finetuning, GreedyPretraining
 from pretrain.baselines import scratch_network
+from pretrain.dbm_settings import DBMSettings
 from pretrain.settings import AutoencoderSettings, FinetuneSettings, RBMSettings, SupervisedSettings, TrainingSettings
 from pretrain.up_down_settings import UpDownSettings
 
@@ -133,23 +134,44 @@ NETS = {
 @pytest.mark.parametrize("options", NETS.values(), ids=NETS)
 @pytest.mark.parametrize("stop_after", [3, 16, 18, 24, 27, 31])  # four an epoch, eight a layer
 def test_belief_nets_go_on(options, stop_after, seed, tmp_path):
-    goes_on(options, stop_after, seed, tmp_path)
+    goes_on(belief_net, "dbn", options, stop_after, seed, tmp_path)
 
 
 @pytest.mark.parametrize("stop_after", [0, 2, 8, 9])
 def test_belief_nets_of_one_layer_go_on(stop_after, seed, tmp_path):
-    goes_on({"sizes": (4,), "labels": "some"}, stop_after, seed, tmp_path)
+    goes_on(belief_net, "dbn", {"sizes": (4,), "labels": "some"}, stop_after, seed, tmp_path)
 
 
-def goes_on(options, stop_after, seed, tmp_path):
-    whole = belief_net(seed, **options)
+def boltzmann_machine(seed, *, sizes=(6, 5, 4), progress_seconds=None, **joint):
+    training = TrainingSettings(**TRAINING, momentum=0.9, schedule="linear")
+    return DBMTraining(
+        rows(),
+        sizes,
+        RBMSettings(gradient_estimator="mean_field", sparsity_target=0.1, training=TrainingSettings(**TRAINING)),
+        DBMSettings(**{"n_chains": 5, "binarize": True, "training": training, **joint}),
+        seed=seed,
+        sample_weight=1 + np.arange(N_ROWS) % 2,
+        device="cpu",
+        progress_seconds=progress_seconds,
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"sizes": (4,)}, {"training": TrainingSettings(epochs=0)}], ids=str)
+@pytest.mark.parametrize("stop_after", [0, 3, 8, 9, 24, 27, 32])  # four an epoch, eight a layer
+def test_boltzmann_machines_go_on(options, stop_after, seed, tmp_path):
+    goes_on(boltzmann_machine, "dbm", options, stop_after, seed, tmp_path)
+
+
+def goes_on(make, name, options, stop_after, seed, tmp_path):
+    whole = make(seed, **options)
     records = list(whole)
-    first = belief_net(seed, progress_seconds=0.0, **options)
+    first = make(seed, progress_seconds=0.0, **options)
     seen = [record for record in itertools.islice(first, stop_after) if "progress" not in record]
     state = through_file(first.state_dict(), tmp_path / "state.h5")
-    resumed = belief_net(seed, **options)
+    resumed = make(seed, **options)
     resumed.load_state_dict(state)
     seen += list(resumed)
-    assert same(whole.dbn.state_dict(), resumed.dbn.state_dict())
+    trained = [getattr(run, name) for run in (whole, resumed)]
+    assert same(*(model.state_dict() for model in trained))
     assert without_times(records) == without_times(seen)
-    assert all(parameter.grad is None for parameter in resumed.dbn.parameters())
+    assert all(parameter.grad is None for model in trained for parameter in model.parameters())
