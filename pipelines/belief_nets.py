@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import checkpoints
 from pipelines.evaluation import module_of
 from pipelines.finetuning import Targets
@@ -12,8 +14,10 @@ from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
 from pipelines.provenance import origin
 from pipelines.resuming import Resuming
 from pretrain import DBN, DBNTraining, Stack
+from pretrain.class_indices import encode_labels, labelled_rows
 from pretrain.device import resolve_device
-from pretrain.exceptions import SettingsError
+from pretrain.exceptions import DataError, SettingsError
+from pretrain.scaling import Scaling
 from pretrain.settings import RBMSettings, to_dict
 from pretrain.up_down_settings import UpDownSettings
 
@@ -37,7 +41,8 @@ def run_dbn(
     Parameters
     ----------
     with_labels : bool
-        Whether the memory learns the labels of the data, which must be classes then.
+        Whether the memory learns the labels of the data, which must be classes then. Integer -1 marks rows without a
+        label (`pretrain.class_indices.labelled_rows`).
     """
     of_run = {
         "data": prepared.describe(),
@@ -62,6 +67,7 @@ def run_dbn(
         "layers": [run.dbn.n_visible, *run.dbn.hidden_layer_sizes],
         "n_classes": run.dbn.n_classes,
         "n_train": len(prepared.split.train),
+        "n_unlabelled": run.n_unlabelled,
         "losses": last_losses([record for record in history if record["stage"] == "pretrain"]),
         **{name: last[name] for name in ("validation_error",) if name in last},
         "seconds": seconds,
@@ -84,10 +90,7 @@ def _training(
     if with_labels:
         if prepared.task != "classification":
             raise SettingsError("The labels are numbers to predict and no classes; give --without-labels.")
-        targets = Targets.of(prepared.train_labels(), prepared.task)
-        classes, y = targets.classes, targets.encode(prepared.train_labels())
-        if has_validation:
-            validation = prepared.validation_rows(), targets.encode(prepared.labels()[prepared.split.validation])
+        y, classes, validation = _labels(prepared)
     elif has_validation:
         raise SettingsError(
             "--validation-fraction is for the error of the labels, and this net has none: --without-labels was "
@@ -106,6 +109,27 @@ def _training(
         scaling=prepared.scaling,
         progress_seconds=PROGRESS_SECONDS,
     )
+
+
+def _labels(prepared: PreparedData) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """Class indices of the training rows, the classes, and the labelled validation rows with their indices."""
+    labels, split, name = prepared.labels(), prepared.split, prepared.dataset.name
+    labelled = labelled_rows(labels)
+    if not labelled[split.train].any():
+        raise DataError(
+            f"{name}: no training row has a label: all are -1, which marks rows without one. Give --without-labels."
+        )
+    y, classes = encode_labels(labels[split.train], labelled[split.train])
+    if len(split.validation) == 0:
+        return y, classes, None
+    known = labelled[split.validation]
+    if not known.any():
+        raise DataError(
+            f"{name}: none of the {len(known)} validation rows has a label: all are -1, which marks rows without "
+            "one. Give a larger --validation-fraction, or leave it out."
+        )
+    targets = Targets("classification", len(classes), classes, Scaling.none())
+    return y, classes, (prepared.validation_rows()[known], targets.encode(labels[split.validation[known]]))
 
 
 def belief_net(model: Any) -> DBN:

@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, root_mean_squared_error
 
 import checkpoints
 from pretrain import DBM, DBN, Stack
+from pretrain.class_indices import UNLABELLED
 from pretrain.device import resolve_device
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.network import Network
@@ -72,10 +73,19 @@ def evaluate(model: Any, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
     Returns
     -------
     dict
-        `test_error` (see `UNITS`), `unit`, `task`, `n_test`, `seconds`.
+        `test_error` (see `UNITS`), `unit`, `task`, `n_test`, `seconds`; and `n_unlabelled`, where rows without a
+        label were left out: those of integer -1, of a model that does not know it as a class.
+
+    Raises
+    ------
+    DataError
+        If the labels are not those of the model, or no row has one.
     """
     task = task_of_model(model)
-    started = time.perf_counter()
+    n_given, started = len(X), time.perf_counter()
+    if task == "classification" and y is not None:
+        known = _known_rows(model, y)
+        X, y = (X, y) if known.all() else (X[known], y[known])
     if task == "reconstruction":
         error = _reconstruction_error(model, X)
     else:
@@ -91,17 +101,33 @@ def evaluate(model: Any, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
         "unit": UNITS[task],
         "task": task,
         "n_test": len(X),
+        **({"n_unlabelled": n_given - len(X)} if n_given > len(X) else {}),
         "seconds": time.perf_counter() - started,
     }
 
 
-def _require_known_labels(model: Any, y: np.ndarray) -> None:
+def _known_rows(model: Any, y: np.ndarray) -> np.ndarray:
+    """Which rows have a label, (n_test,) bool; DataError if none has."""
+    classes = _classes_of(model)
+    if classes is None or classes.dtype.kind not in "iu" or y.dtype.kind != "i" or UNLABELLED in classes:
+        return np.ones(len(y), dtype=bool)
+    known = y != UNLABELLED
+    if not known.any():
+        raise DataError(f"All {len(y)} rows are unlabelled (-1), so no error can be measured. Give rows with labels.")
+    return known
+
+
+def _classes_of(model: Any) -> np.ndarray | None:
     module = module_of(model)
     assert isinstance(module, Network | DBN)
-    classes = module.classes
+    return None if module.classes is None else np.asarray(module.classes)
+
+
+def _require_known_labels(model: Any, y: np.ndarray) -> None:
+    classes = _classes_of(model)
     if classes is None:
         return
-    if np.asarray(classes).dtype.kind != y.dtype.kind or not np.isin(y, classes).all():
+    if classes.dtype.kind != y.dtype.kind or not np.isin(y, classes).all():
         raise DataError(
             f"The labels of the data ({_examples(y)}) are not those that the model was trained on "
             f"({_examples(classes)}). Give data with the same classes."

@@ -1,10 +1,38 @@
-"""Class indices of rows as training takes them, checked."""
+"""Class indices of rows as training takes them, with -1 for rows without a label: made of labels, and checked."""
 
 from typing import Any
 
 import numpy as np
 
 from pretrain.exceptions import DataError
+
+UNLABELLED = -1
+SIGNED_CLASSES = (-1, 1)  # a common way to write two classes; one class and unlabelled rows could not be learned
+
+
+def labelled_rows(y: np.ndarray) -> np.ndarray:
+    """Which rows have a label, (n_samples,) bool: integer -1 is none, unless the labels are exactly -1 and 1."""
+    if y.dtype.kind != "i" or np.array_equal(np.unique(y), SIGNED_CLASSES):
+        return np.ones(len(y), dtype=bool)
+    return y != UNLABELLED
+
+
+def encode_labels(y: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class indices, int64 (n_samples,), -1 for rows that are not `labelled`; and the classes, sorted.
+
+    Raises
+    ------
+    DataError
+        If no row is labelled.
+    """
+    if not labelled.any():
+        raise DataError(
+            "Every row is unlabelled (y == -1). Give labels of some rows; a model without labels takes no y."
+        )
+    classes, found = np.unique(y[labelled], return_inverse=True)
+    indices = np.full(len(y), UNLABELLED, dtype=np.int64)
+    indices[labelled] = found
+    return indices, classes
 
 
 def classes_of(y: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:

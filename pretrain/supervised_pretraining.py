@@ -13,12 +13,11 @@ import torch
 from torch import nn
 
 from pretrain.backprop import BackpropLearner
+from pretrain.class_indices import UNLABELLED
 from pretrain.exceptions import DataError
 from pretrain.network import Architecture, Network
 from pretrain.random_streams import RandomStreams
 from pretrain.supervised_layer import SupervisedLayer
-
-UNLABELLED = -1
 
 
 def supervised_learner(

@@ -117,6 +117,66 @@ def test_filters_and_curves_can_be_plotted(cli):
         assert cli("plot", what, "dbn.h5", "-o", f"{what}.png").exit_code == 0
 
 
+def few_labels(n_labelled, *, y=None):
+    """A csv of 90 rows of two prototypes, of which the first ones have a label, 3 or 4, and the others -1."""
+    rng = np.random.default_rng(0)
+    kind = np.arange(90) % 2
+    X = np.array([[1, 1, 0, 0, 1], [0, 0, 1, 1, 0]])[kind] ^ (rng.random((90, 5)) < 0.1)
+    y = np.where(np.arange(90) < n_labelled, kind + 3, -1) if y is None else y
+    lines = [",".join(map(str, [*row, label])) for row, label in zip(X, y, strict=True)]
+    return "\n".join(["a,b,c,d,e,label", *lines]), y
+
+
+FEW = ("dbn", "few.csv", "--target", "label", "--layers", "5", "--epochs", "5", "--up-down-epochs", "2", "--json")
+
+
+def test_rows_labelled_minus_one_train_without_a_label_and_are_not_tested(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content, y = few_labels(50)
+    (tmp_path / "few.csv").write_text(content)
+    told = json.loads(cli(*FEW, "--validation-fraction", "0.2", "-o", "few.h5").stdout)
+    net, split = checkpoints.load("few.h5"), checkpoints.describe("few.h5")["provenance"]["split"]
+    assert net.classes.tolist() == [3, 4]
+    assert (told["n_classes"], told["n_train"]) == (2, split["n_train"])
+    prepared = prepare_as_before("few.csv", {"split": split}, net.scaling, target="label")
+    train, validation, test = prepared.split.train, prepared.split.validation, prepared.split.test
+    assert told["n_unlabelled"] == (y[train] == -1).sum() > 10
+    known = validation[y[validation] > 0]
+    assert 0 < len(known) < len(validation)
+    wrong = net.predict(prepared.dataset.X[known]) != y[known]
+    assert told["validation_error"] == pytest.approx(100 * wrong.mean())
+    tested = json.loads(cli("evaluate", "few.h5", "few.csv", "--target", "label", "--json").stdout)
+    known = test[y[test] > 0]
+    assert (tested["n_test"], tested["n_unlabelled"]) == (len(known), len(test) - len(known))
+    wrong = net.predict(prepared.dataset.X[known]) != y[known]
+    assert tested["test_error"] == pytest.approx(100 * wrong.mean())
+    said = cli("evaluate", "few.h5", "few.csv", "--target", "label").stdout
+    assert f"on {len(known)} rows ({len(test) - len(known)} without a label left out)" in said
+    again = cli(*FEW[:-1], "-o", "few.h5", "--overwrite")
+    assert "with 2 classes (32 of 72 training rows unlabelled)" in again.stdout
+
+
+def test_labels_of_minus_one_and_one_are_two_classes(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few.csv").write_text(few_labels(90, y=np.arange(90) % 2 * 2 - 1)[0])
+    told = json.loads(cli(*FEW, "-o", "signed.h5").stdout)
+    assert (told["n_classes"], told["n_unlabelled"]) == (2, 0)
+    assert checkpoints.load("signed.h5").classes.tolist() == [-1, 1]
+    tested = json.loads(cli("evaluate", "signed.h5", "few.csv", "--target", "label", "--json").stdout)
+    assert (tested["n_test"], "n_unlabelled" in tested) == (18, False)
+
+
+def test_labels_that_are_all_missing_are_refused(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few.csv").write_text(few_labels(0)[0])
+    refused(cli(*FEW, "-o", "a.h5"), "few.csv: no training row has a label", "--without-labels")
+    assert cli(*FEW, "--without-labels", "-o", "plain.h5").exit_code == 0
+    X, y = np.eye(5)[np.arange(90) % 5], np.append(np.arange(60) % 3, np.full(30, -1))
+    np.savez("own.npz", X=X, y=y, X_test=X[:9], y_test=np.full(9, -1))
+    assert cli("dbn", "own.npz", *FEW[4:], "-o", "own.h5").exit_code == 0
+    refused(cli("evaluate", "own.h5", "own.npz"), "All 9 rows are unlabelled (-1)")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

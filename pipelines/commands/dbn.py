@@ -112,6 +112,9 @@ def dbn(
     """Train a deep belief net on DATA: RBMs layer by layer, the last with the labels, then all by up-down.
 
     Options of greedy training take one value for all layers, or one for each; those of up-down begin with --up-down-.
+    An integer label -1 marks a row without a label, unless the labels are exactly -1 and 1: it trains everything but
+    the label units, and no error is measured on it.
+
     `pretrain sample` draws from the net, `pretrain evaluate` tests it.
     """
     settings, up_down = _greedy(layers, given), _up_down(given)
@@ -141,4 +144,7 @@ def dbn(
     )
     sizes = "-".join(map(str, result["layers"]))
     labels = f"with {result['n_classes']} classes" if result["n_classes"] else "without labels"
+    unlabelled = result["n_unlabelled"]
+    if unlabelled:
+        labels += f" ({unlabelled} of {result['n_train']} training rows unlabelled)"
     report_result(result, [f"{output}: {sizes} deep belief net {labels}, {result['seconds']:.1f} s"], as_json)

@@ -53,7 +53,8 @@ def evaluate(
     """Test the model in MODEL on DATA.
 
     On the data that it was trained on, the test rows are those set aside then. Other data are tested on their
-    own test rows or, with --rows all, on every row. The seed is that of the likelihood; errors draw nothing.
+    own test rows or, with --rows all, on every row. Rows labelled -1 are left out of the error of a classifier that
+    does not know -1 as a class. The seed is that of the likelihood; errors draw nothing.
     """
     if rows == "all" and (baselines or likelihood):
         raise click.UsageError(
@@ -75,6 +76,8 @@ def evaluate(
         X, y = prepared.raw_test_rows(), None if task == "reconstruction" else prepared.test_labels()
     result = {**evaluate_model(on_device(model, device), X, y), "rows": rows}
     line = f"test error {result['test_error']:.4g} ({result['unit']}) on {result['n_test']} rows"
+    if "n_unlabelled" in result:
+        line += f" ({result['n_unlabelled']} without a label left out)"
     lines = [f"{line}, {result['seconds']:.2f} s"]
     if baselines:
         train, test = prepared.train_rows(), module.scaling.apply(X)

@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pretrain._validation import one_per_layer, require_sequence
+from pretrain.class_indices import encode_labels, labelled_rows
 from pretrain.dbn import DBN
 from pretrain.dbn_training import DBNTraining
 from pretrain.estimators.base import ModelEstimator
@@ -19,14 +20,13 @@ from pretrain.estimators.inputs import (
     check_rows,
     choose_scaling,
     initial_momentum,
-    labelled_rows,
     like_input,
     require_verbose,
     seed_from,
     training_settings,
 )
 from pretrain.estimators.pretrained import RBM_PARAMETERS
-from pretrain.exceptions import DataError, SettingsError
+from pretrain.exceptions import SettingsError
 from pretrain.settings import RBMSettings
 from pretrain.stack import map_rows
 from pretrain.training import Record
@@ -182,7 +182,7 @@ class GenerativeDBN(GenerativeEstimator, ClassifierMixin, ModelEstimator):
         else:
             X, y = validate_data(self, X, y, dtype="numeric", accept_sparse="csr")
             check_classification_targets(y)
-            indices, classes = _encode(y)
+            indices, classes = encode_labels(y, labelled_rows(y))
         scaling = choose_scaling(self, X)
         self.seed_ = seed_from(self.random_state)
         rows = scaling.apply(X)
@@ -262,14 +262,3 @@ class GenerativeDBN(GenerativeEstimator, ClassifierMixin, ModelEstimator):
         except SettingsError as error:
             said = str(error).replace("n_gibbs_steps of UpDownSettings", "up_down_gibbs_steps of GenerativeDBN")
             raise SettingsError(said) from error
-
-
-def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Class indices, -1 for rows without a label, and the classes."""
-    labelled = labelled_rows(y)
-    if not labelled.any():
-        raise DataError("Every row is unlabelled (y == -1). Leave y out for a net without labels.")
-    classes, found = np.unique(y[labelled], return_inverse=True)
-    indices = np.full(len(y), -1, dtype=np.int64)
-    indices[labelled] = found
-    return indices, classes

@@ -14,10 +14,8 @@ from pretrain.column_groups import group_names
 from pretrain.exceptions import SettingsError
 from pretrain.scaling import Scaling, in_unit_interval
 from pretrain.settings import TrainingSettings
-from pretrain.supervised_pretraining import UNLABELLED
 
 SCALINGS = ("auto", "none", "minmax", "standard")
-SIGNED_CLASSES = (-1, 1)  # a common way to write two classes; one class and unlabelled rows could not be learned
 
 
 def check_rows(
@@ -35,13 +33,6 @@ def check_rows(
         accept_sparse="csr" if accept_sparse else False,
         ensure_all_finite="allow-nan" if allow_nan else True,
     )
-
-
-def labelled_rows(y: np.ndarray) -> np.ndarray:
-    """Which rows have a label, (n_samples,) bool: integer -1 is none, unless the labels are exactly -1 and 1."""
-    if y.dtype.kind != "i" or np.array_equal(np.unique(y), SIGNED_CLASSES):
-        return np.ones(len(y), dtype=bool)
-    return y != UNLABELLED
 
 
 def require_verbose(estimator: Any) -> None:

@@ -11,11 +11,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from pretrain._validation import require_flag, require_number
+from pretrain.class_indices import labelled_rows
 from pretrain.estimators.base import ModelEstimator
 from pretrain.estimators.inputs import (
     check_rows,
     choose_scaling,
-    labelled_rows,
     like_input,
     require_verbose,
     seed_from,

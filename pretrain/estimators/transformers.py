@@ -9,12 +9,12 @@ from sklearn.utils import Tags, check_array, column_or_1d
 from sklearn.utils.validation import _check_sample_weight
 
 from pretrain._validation import require_choice
+from pretrain.class_indices import encode_labels, labelled_rows
 from pretrain.estimators.base import CodeTransformer
-from pretrain.estimators.inputs import labelled_rows, require_verbose, training_settings
+from pretrain.estimators.inputs import require_verbose, training_settings
 from pretrain.exceptions import DataError
 from pretrain.scaling import Scaling
 from pretrain.settings import LAYER_SETTINGS, AutoencoderSettings, LayerSettings, SupervisedSettings
-from pretrain.supervised_pretraining import UNLABELLED
 
 AUTOENCODER_FIELDS = tuple(f.name for f in dataclasses.fields(AutoencoderSettings) if f.name != "training")
 # Fields of TrainingSettings and the parameters that fill them.
@@ -155,10 +155,7 @@ class StackTransformer(StackEstimator):
             columns = y.reshape(len(y), -1)
             return Scaling.fit("standard", columns).apply(columns)
         y = column_or_1d(y, warn=True)
-        indices = np.full(len(y), UNLABELLED)
-        labelled = labelled_rows(y)
-        indices[labelled] = np.unique(y[labelled], return_inverse=True)[1]
-        return indices
+        return encode_labels(y, labelled_rows(y))[0]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
