@@ -7,7 +7,7 @@ pixels that are drawn as 0 or 1 with the grey values as probabilities, anew ever
 lower bound on the log-likelihood of the test rows (drawn once), with log Z from annealed importance sampling and from
 its reverse, and the test error in % of the unrolled network, fine-tuned on grey values beside the mean-field means of
 the second layer; the paper has at least -84.62 nats and 0.95 %. Nothing is chosen by the test rows. The model is
-saved beside the JSON before it is measured.
+saved beside the JSON, as dbm.h5, before it is measured; a model that is there already is refused before training.
 """
 
 import dataclasses
@@ -96,7 +96,7 @@ def finetune(dbm: DBM, data: PreparedData, epochs: int, seed: int) -> float:
 @click.option("--ais-runs", default=100, show_default=True)
 @click.option("--ais-temperatures", default=14_500, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON of all; the model goes beside it.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON of all; the model is beside it, as .h5.")
 def main(
     data: str,
     layers: str,
@@ -109,12 +109,19 @@ def main(
     output: Path | None,
 ) -> None:
     """Print the figures beside the paper's."""
+    model = None if output is None else output.with_suffix(".h5")
+    if model is not None:
+        if model == output or model.exists():
+            raise click.UsageError(
+                f"The model would be written over {model}. Give an -o that ends in .json and has no .h5 beside it."
+            )
+        model.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     prepared = prepare(data, seed=seed)
     sizes = tuple(int(size) for size in layers.split(","))
     dbm, records = train(prepared, sizes, {"pretrain": pretrain_epochs, "joint": joint_epochs}, seed)
-    if output is not None:
-        checkpoints.save(dbm, output.with_suffix(".h5"), overwrite=True, history=records)
+    if model is not None:
+        checkpoints.save(dbm, model, history=records)
     figures: dict[str, float] = measure_bound(dbm, prepared, seed, ais_runs, ais_temperatures)
     figures["test_error"] = finetune(dbm, prepared, epochs, seed)
     figures["seconds"] = time.perf_counter() - started

@@ -173,6 +173,11 @@ def test_dbm_on_digits(tmp_path):
     assert [(r["stage"], r["epoch"]) for r in record["history"]][-2:] == [("joint", 1), ("joint", 2)]
     assert "-84.62" in done.stdout
     assert checkpoints.load(tmp_path / "dbm.h5").hidden_layer_sizes == (13, 11)
+    for taken in (path, tmp_path / "new.h5"):
+        done = run_script("dbm_mnist.py", "--data", "digits", "-o", taken)
+        assert done.returncode == 2
+        assert "would be written over" in done.stderr
+    assert not (tmp_path / "new.h5").exists()
 
 
 @pytest.mark.slow
