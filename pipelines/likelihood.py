@@ -13,10 +13,10 @@ from pretrain import DBN
 from pretrain.batches import as_dense_tensor
 from pretrain.column_groups import parse_groups
 from pretrain.columns import column_mean
-from pretrain.dbn_bound import log_weights, of_rows
+from pretrain.dbn_bound import log_weights
 from pretrain.device import resolve_device
 from pretrain.exceptions import SettingsError
-from pretrain.likelihood import ais_log_partition, reverse_ais_log_partition
+from pretrain.likelihood import ais_log_partition, mean_of_rows, reverse_ais_log_partition
 from pretrain.random_streams import BernoulliSampler, RandomStreams
 from pretrain.stack import map_rows
 from pretrain.unit_types import UNIT_TYPES
@@ -82,7 +82,7 @@ def measure_likelihood(
     reverse = reverse_ais_log_partition(rbm, starts, n_burn_in=REVERSE_BURN_IN, **annealing)
     drawn = streams.generator("likelihood", layer=4, device=place)
     parts = [log_weights(net, rows, generator=drawn) for rows in test.split(BOUND_ROWS)]
-    found, backwards = (of_rows(torch.cat(parts), log_partition) for log_partition in (forward, reverse))
+    found, backwards = (mean_of_rows(torch.cat(parts), log_partition) for log_partition in (forward, reverse))
     return {
         "test_log_likelihood": found.mean,
         "standard_error": found.standard_error,

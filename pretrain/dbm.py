@@ -222,6 +222,10 @@ class DBM(nn.Module):
 
     def scaled(self, X: Any) -> Any:
         """Raw rows as the model sees them; DataError where they have another number of features."""
+        self.require_features(X)
+        return self.scaling.apply(X, inference_dtype(X))
+
+    def require_features(self, X: Any) -> None:
+        """Raise DataError unless X has shape (n_samples, n_visible)."""
         if len(X.shape) != 2 or X.shape[1] != self.n_visible:
             raise DataError(f"The DBM takes rows of {self.n_visible} features; got shape {tuple(X.shape)}.")
-        return self.scaling.apply(X, inference_dtype(X))

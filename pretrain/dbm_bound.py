@@ -15,10 +15,9 @@ from torch.special import entr
 
 from pretrain.dbm import DBM, MEAN_FIELD_STEPS, MEAN_FIELD_TOL
 from pretrain.dbm_annealing import DBMPath
-from pretrain.dbn_bound import of_rows
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.importance_sampling import LogPartition, forward_estimate, reverse_estimate
-from pretrain.likelihood import LogLikelihood
+from pretrain.likelihood import LogLikelihood, mean_of_rows
 from pretrain.random_streams import BernoulliSampler
 from pretrain.stack import map_rows
 from pretrain.unit_states import states_in_chunks
@@ -61,7 +60,7 @@ def dbm_bound(dbm: DBM, X: Any, log_partition: LogPartition) -> LogLikelihood:
         If the rows have another number of features, or there are none.
     """
     _require_rows("X", X, dbm)
-    return of_rows(map_rows(dbm, _as_column, X, 1)[:, 0].double(), log_partition)
+    return mean_of_rows(map_rows(dbm, _as_column, X, 1)[:, 0].double(), log_partition)
 
 
 def _as_column(dbm: DBM, v: torch.Tensor) -> torch.Tensor:

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from pretrain._validation import require_choice
 from pretrain.dbm import DBM
-from pretrain.exceptions import DataError
 from pretrain.network import Architecture, Network
 from pretrain.stack import map_rows
+from pretrain.unrolling import copy_linear, draw_head
 
 
 def augmented_rows(dbm: DBM, X: Any) -> np.ndarray:
@@ -36,8 +35,7 @@ def augmented_rows(dbm: DBM, X: Any) -> np.ndarray:
     DataError
         If the rows have another number of features.
     """
-    if len(X.shape) != 2 or X.shape[1] != dbm.n_visible:
-        raise DataError(f"The DBM takes rows of {dbm.n_visible} features; got shape {tuple(X.shape)}.")
+    dbm.require_features(X)
     return map_rows(dbm, _augmented, X, dbm.n_visible + _n_above(dbm)).numpy(force=True)
 
 
@@ -97,8 +95,6 @@ def unroll_dbm(
             weight = torch.cat([weight, dbm.weights[1].T], dim=1)
         elif 0 < k < len(sizes) - 1:
             weight = 2 * weight
-        hidden.linear.weight.copy_(weight)
-        hidden.linear.bias.copy_(dbm.hidden_biases[k])
-    nn.init.xavier_uniform_(network.head.weight, generator=generator)
-    nn.init.zeros_(network.head.bias)
+        copy_linear(hidden.linear, weight, dbm.hidden_biases[k])
+    draw_head(network, generator)
     return network

@@ -5,15 +5,11 @@ References
 .. [1] Salakhutdinov, R. & Murray, I. (2008). On the quantitative analysis of deep belief networks. ICML.
 """
 
-import math
-
 import torch
 from torch.nn import functional
 
 from pretrain._validation import require_number
 from pretrain.dbn import DBN
-from pretrain.importance_sampling import LogPartition
-from pretrain.likelihood import LogLikelihood
 
 N_DRAWS = 10  # of the codes of each row
 
@@ -57,10 +53,3 @@ def _log_memory(dbn: DBN, codes: torch.Tensor) -> torch.Tensor:
     labels = torch.eye(n_classes, dtype=codes.dtype, device=codes.device)
     scores = [-memory.free_energy(torch.cat([codes, label.expand(len(codes), n_classes)], dim=1)) for label in labels]
     return torch.logsumexp(torch.stack(scores, dim=1), dim=1)
-
-
-def of_rows(weights: torch.Tensor, log_partition: LogPartition) -> LogLikelihood:
-    """Mean of `log_weights`, (n,), less log Z, in nats a row; its error is that over rows and that of log Z."""
-    spread = float(weights.std()) if len(weights) > 1 else 0.0
-    error = math.sqrt(spread**2 / len(weights) + log_partition.standard_error**2)
-    return LogLikelihood(float(weights.mean()) - log_partition.value, error, spread)

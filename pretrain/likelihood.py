@@ -156,10 +156,14 @@ def log_likelihood(rbm: RBM, rows: torch.Tensor, log_partition: LogPartition) ->
     the partition function.
     """
     _require_rows("rows", rows, rbm)
-    values = -rbm.free_energy(rows.to(rbm.weight.dtype)).double() - log_partition.value
-    spread = float(values.std()) if len(values) > 1 else 0.0
-    error = math.sqrt(spread**2 / len(values) + log_partition.standard_error**2)
-    return LogLikelihood(float(values.mean()), error, spread)
+    return mean_of_rows(-rbm.free_energy(rows.to(rbm.weight.dtype)).double(), log_partition)
+
+
+def mean_of_rows(log_weights: torch.Tensor, log_partition: LogPartition) -> LogLikelihood:
+    """Mean of rows' unnormalised log-likelihoods, (n,), less log Z; its error is that over rows and that of log Z."""
+    spread = float(log_weights.std()) if len(log_weights) > 1 else 0.0
+    error = math.sqrt(spread**2 / len(log_weights) + log_partition.standard_error**2)
+    return LogLikelihood(float(log_weights.mean()) - log_partition.value, error, spread)
 
 
 @torch.no_grad()

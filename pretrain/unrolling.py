@@ -64,9 +64,8 @@ def unroll(
     )
     network = Network(architecture, scaling=stack.scaling)
     for hidden, layer in zip(network.hidden, stack.layers, strict=True):
-        _copy_linear(hidden.linear, layer.encoder_weight, layer.encoder_bias)
-    nn.init.xavier_uniform_(network.head.weight, generator=generator)
-    nn.init.zeros_(network.head.bias)
+        copy_linear(hidden.linear, layer.encoder_weight, layer.encoder_bias)
+    draw_head(network, generator)
     return network
 
 
@@ -87,14 +86,21 @@ def _unroll_autoencoder(stack: Stack, dropout: float, input_dropout: float) -> N
     )
     network = Network(architecture, scaling=stack.scaling)
     for hidden, layer in zip(network.hidden, layers, strict=False):
-        _copy_linear(hidden.linear, layer.encoder_weight, layer.encoder_bias)
+        copy_linear(hidden.linear, layer.encoder_weight, layer.encoder_bias)
     for hidden, layer in zip(network.hidden[len(layers) :], decoders, strict=True):
-        _copy_linear(hidden.linear, layer.decoder_weight, layer.decoder_bias)
-    _copy_linear(network.head, layers[0].decoder_weight, layers[0].decoder_bias)
+        copy_linear(hidden.linear, layer.decoder_weight, layer.decoder_bias)
+    copy_linear(network.head, layers[0].decoder_weight, layers[0].decoder_bias)
     return network
 
 
 @torch.no_grad()
-def _copy_linear(linear: nn.Linear, weight: torch.Tensor, bias: torch.Tensor) -> None:
+def copy_linear(linear: nn.Linear, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    """Copy weights and biases into a linear layer."""
     linear.weight.copy_(weight)
     linear.bias.copy_(bias)
+
+
+def draw_head(network: Network, generator: torch.Generator) -> None:
+    """Random weights for the output layer (Xavier uniform, biases zero)."""
+    nn.init.xavier_uniform_(network.head.weight, generator=generator)
+    nn.init.zeros_(network.head.bias)

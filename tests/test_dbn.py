@@ -17,10 +17,10 @@ from scipy.special import logsumexp, softmax
 from scipy.stats import chisquare
 
 from pretrain.dbn import DBN, DirectedLayer
-from pretrain.dbn_bound import log_weights, of_rows
+from pretrain.dbn_bound import log_weights
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.fantasies import Fantasies
-from pretrain.likelihood import exact_log_partition
+from pretrain.likelihood import exact_log_partition, mean_of_rows
 from pretrain.rbm import RBM
 from pretrain.stack import Stack
 
@@ -92,7 +92,7 @@ def test_the_bound_is_tight_where_recognition_is_exact(seed):
     np.testing.assert_allclose(exact_bound(tied(rbm), states), np.log(probabilities))
     generator = torch.Generator().manual_seed(seed)
     weights = log_weights(tied(rbm), torch.from_numpy(states), generator=generator, n_draws=2000)
-    found = of_rows(weights, exact_log_partition(tied(rbm).memory))
+    found = mean_of_rows(weights, exact_log_partition(tied(rbm).memory))
     assert found.mean == pytest.approx(np.log(probabilities).mean(), abs=0.05)
     assert found.spread == pytest.approx(np.log(probabilities).std(ddof=1), rel=0.1)
 
