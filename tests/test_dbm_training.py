@@ -273,6 +273,18 @@ def test_layers_learn_with_their_copies(layer, up, down, seed):
     torch.testing.assert_close(rbm.decode(h), torch.sigmoid(down * h @ W))
 
 
+def test_gradients_of_gaussian_layers_are_not_centred(seed):
+    gradients = []
+    for centered in ("auto", False):
+        rbm = DoubledRBM(4, 3, visible_units="gaussian", generator=torch.Generator().manual_seed(seed))
+        options = RBMSettings(visible_units="gaussian", centered=centered)
+        streams = RandomStreams(seed)
+        rule = rbm.with_copies(0, 2).learning_rule(options, streams=streams, layer=0, dtype=torch.float32)
+        rule.fill_gradients(Batch(rows_of(seed, 11) + 5))
+        gradients.append(rbm.weight.grad)
+    assert torch.equal(*gradients)
+
+
 def settings(epochs=20, **more):
     return RBMSettings(training=TrainingSettings(epochs=epochs, batch_size=20, learning_rate=0.1), **more)
 
