@@ -1,5 +1,6 @@
 """The command line: `pretrain COMMAND ...`."""
 
+import warnings
 from typing import Any
 
 import click
@@ -43,7 +44,9 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo(
                 "Interrupted. What was finished before is kept; an unfinished output was not written.", err=True
@@ -59,6 +62,11 @@ class _Group(click.Group):
                 raise
             message = "There is not enough memory for this. Take smaller layers, batches, or fewer chains or runs."
             raise _UserError(message) from error
+
+
+def _show_warning(message: Warning | str, *place: Any, **more: Any) -> None:
+    """One line, without the place in the code, which is none of the user's."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

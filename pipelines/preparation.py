@@ -10,6 +10,7 @@ from pipelines.data import Dataset, load_dataset, task_of
 from pipelines.split import Split, make_split, remake_split
 from pretrain.exceptions import DataError
 from pretrain.scaling import Scaling, in_unit_interval
+from pretrain.settings import AutoencoderSettings, LayerSettings, RBMSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ def prepare(
     seed, validation_fraction, test_fraction
         See `pipelines.split.make_split`.
     unit_interval : bool
-        Whether the units on the data are Bernoulli units: values outside [0, 1] are then refused.
+        Whether values outside [0, 1] are refused, see `wants_unit_interval`.
 
     Raises
     ------
@@ -175,6 +176,13 @@ def require_features(dataset: Dataset, n_features: int, model: str) -> None:
         )
 
 
+def wants_unit_interval(layer: LayerSettings) -> bool:
+    """Whether the first layer models values in [0, 1] alone: Bernoulli visible units, or the cross-entropy."""
+    if isinstance(layer, RBMSettings):
+        return layer.visible_units == "bernoulli"
+    return isinstance(layer, AutoencoderSettings) and layer.reconstruction_loss == "cross_entropy"
+
+
 def require_unit_interval(prepared: PreparedData) -> None:
     """DataError unless the scaled training rows lie in [0, 1]."""
     X = take_rows(prepared.dataset.X, prepared.split.train)
@@ -182,9 +190,9 @@ def require_unit_interval(prepared: PreparedData) -> None:
     scaled = prepared.scaling.apply(np.array([X.min(axis=0), X.max(axis=0)]))
     if not in_unit_interval(scaled):
         raise DataError(
-            f"{prepared.dataset.name}: the values run from {low:g} to {high:g}, but Bernoulli visible units model "
-            "values in [0, 1]. Give --scaling minmax (or, in `stack` and `autoencoder`, --visible-units gaussian "
-            "--scaling standard)."
+            f"{prepared.dataset.name}: the values run from {low:g} to {high:g}, but Bernoulli visible units and the "
+            "cross-entropy model values in [0, 1]. Give --scaling minmax (or, for layers of RBMs, --visible-units "
+            "gaussian --scaling standard)."
         )
 
 

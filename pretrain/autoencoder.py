@@ -28,6 +28,8 @@ from pretrain.sparsity import SparseCode
 UNIT_INTERVAL_ACTIVATIONS = ("sigmoid",)
 OUTPUT_ACTIVATIONS = {"cross_entropy": "sigmoid", "squared_error": "identity"}
 
+LARGEST_SCALED = 50.0  # beyond what standardised columns have, heavy tails included
+
 
 class Autoencoder(nn.Module):
     """A one-layer autoencoder: encode(x) = f(W x + c), decode(h) = g(V h + b), V = W^T where tied.
@@ -113,6 +115,14 @@ class Autoencoder(nn.Module):
             warnings.warn(
                 "The cross-entropy models inputs in [0, 1], but those of this autoencoder go beyond, where it has "
                 "no minimum. Scale the data (minmax), or take the squared error or 'auto'.",
+                DataRangeWarning,
+                stacklevel=2,
+            )
+        largest = max(float(np.abs(bound).max()) for bound in data_range) if below is None else 0.0
+        if largest > LARGEST_SCALED:
+            warnings.warn(
+                f"The inputs of this autoencoder go up to {largest:.4g} in size, where its units hardly learn. Scale "
+                "the data (standard or minmax).",
                 DataRangeWarning,
                 stacklevel=2,
             )

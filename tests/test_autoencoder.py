@@ -281,6 +281,15 @@ def test_the_mean_of_the_data_is_not_used():
     assert not one.visible_bias.any()
 
 
+def test_inputs_far_from_any_scaling_warn():
+    for below, largest in ((None, 60.0), (None, 40.0), ("relu", 60.0)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            data_range = (np.array([-largest, 0.0]), np.array([0.0, 1.0]))
+            Autoencoder.from_settings(2, 3, AutoencoderSettings(), below=below, data_range=data_range)
+        assert ["go up to 60 in size" in str(w.message) for w in caught] == [True] * (below is None and largest == 60)
+
+
 @pytest.mark.parametrize(
     ("below", "data_range"), [(None, OUTSIDE), (None, INSIDE), ("relu", INSIDE), ("sigmoid", OUTSIDE)]
 )

@@ -1,6 +1,7 @@
 """The command line on small data: what it prints, what it writes, and how it refuses."""
 
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -207,6 +208,23 @@ def test_an_existing_output_is_refused_before_any_work(cli, stack_file):
         (("stack", "digits", "--layers", "5,zwölf", "-o", "s.h5"), ["zwölf"]),
         (("stack", "digits", "--layers", "0", "-o", "s.h5"), ["hidden_layer_sizes", "0"]),
         (("stack", "digits", "--layers", "5", "--scaling", "none", "-o", "s.h5"), ["[0, 1]", "--scaling minmax"]),
+        (
+            (
+                "stack",
+                "digits",
+                "--layers",
+                "5",
+                "--scaling",
+                "none",
+                "-o",
+                "s.h5",
+                "--kind",
+                "autoencoder",
+                "--reconstruction-loss",
+                "cross_entropy",
+            ),
+            ["[0, 1]", "--scaling minmax"],
+        ),
         (("stack", "digits", "--layers", "5,4", "--epochs", "1,2,3", "-o", "s.h5"), ["--epochs", "2"]),
         (("stack", "digits", "--layers", "5", "--corruption", "masking", "-o", "s.h5"), ["--corruption", "rbm"]),
         (("stack", "digits", "--layers", "5", "--learning-rate", "-1", "-o", "s.h5"), ["learning_rate", "-1"]),
@@ -226,6 +244,16 @@ def test_an_existing_output_is_refused_before_any_work(cli, stack_file):
 def test_mistakes_are_one_message_and_nothing_is_written(cli, tmp_path, arguments, words):
     refused(cli(*arguments), *words)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_line_without_the_place_in_the_code(cli, tmp_path):
+    np.savez(tmp_path / "far.npz", X=1000 * np.random.default_rng(0).normal(size=(30, 3)))
+    result = cli("stack", "far.npz", "--kind", "autoencoder", "--layers", "2", "--epochs", "1", "-o", "s.h5")
+    assert result.exit_code == 0, result.output
+    assert re.fullmatch(
+        r"Warning: The inputs of this autoencoder go up to .* \(standard or minmax\)\.\n", result.stderr
+    )
 
 
 def test_other_features_than_the_model(cli, network_file):

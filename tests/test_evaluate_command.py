@@ -49,6 +49,9 @@ def test_baselines_are_of_the_model_s_training_rows_and_scaling(cli, stack_file)
     assert told["logistic_pca_5_test_error"] < error
     assert f"pca of 5 units {error:.4g}" in cli("evaluate", stack_file, "digits", "--baselines").stdout
     asked = cli("evaluate", stack_file, "digits", "--baselines", "--baseline-units", "3,5", "--json").stdout
+    refused = cli("evaluate", stack_file, "digits", "--baselines", "--baseline-units", "3,65")
+    assert refused.exit_code == 2
+    assert "--baseline-units must be at most 64" in refused.stderr
     assert json.loads(asked)["pca_5_test_error"] == told["pca_5_test_error"] < json.loads(asked)["pca_3_test_error"]
 
 

@@ -23,7 +23,7 @@ from pipelines.commands.options import (
     settings_options,
     training_settings,
 )
-from pipelines.preparation import prepare
+from pipelines.preparation import prepare, wants_unit_interval
 from pipelines.resuming import Resuming
 from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES
 from pretrain.settings import (
@@ -119,7 +119,7 @@ def autoencoder(
         seed=split_seed,
         test_fraction=test_fraction,
         validation_fraction=validation_fraction,
-        unit_interval=start == "pretrained" and getattr(pretraining[0], "visible_units", None) == "bernoulli",
+        unit_interval=start == "pretrained" and wants_unit_interval(pretraining[0]),
     )
     result = run_autoencoder(
         prepared,

@@ -81,6 +81,12 @@ def evaluate(
     lines = [f"{line}, {result['seconds']:.2f} s"]
     if baselines:
         train, test = prepared.train_rows(), module.scaling.apply(X)
+        most = min(train.shape)
+        if any(units > most for units in baseline_units or ()):
+            raise SettingsError(
+                f"--baseline-units must be at most {most}: a linear code of {train.shape[1]} features, learned on "
+                f"{len(train)} rows, has no more; got {max(baseline_units or ())}."
+            )
         for units in baseline_units or (network_or_stack(model).n_hidden,):
             errors = linear_code_errors(train, test, units, seed=seed)
             result |= {f"{name}_{units}_test_error": error for name, error in errors.items()}

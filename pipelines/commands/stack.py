@@ -21,7 +21,7 @@ from pipelines.commands.options import (
     setting_options,
     settings_options,
 )
-from pipelines.preparation import prepare
+from pipelines.preparation import prepare, wants_unit_interval
 from pipelines.pretraining import run_stack
 from pipelines.resuming import Resuming
 from pretrain.settings import LAYER_SETTINGS
@@ -91,7 +91,6 @@ def stack(
     settings = layer_settings(kind, len(layers), given)
     resuming = Resuming(output, every=checkpoint_every, resume=resume, overwrite=overwrite)
     require_free_output(output, overwrite)
-    bernoulli = kind == "rbm" and getattr(settings[0], "visible_units", None) == "bernoulli"
     prepared = prepare(
         data,
         target=target,
@@ -99,7 +98,7 @@ def stack(
         seed=split_seed,
         test_fraction=test_fraction,
         validation_fraction=validation_fraction,
-        unit_interval=bernoulli,
+        unit_interval=wants_unit_interval(settings[0]),
     )
     result = run_stack(
         prepared,
