@@ -54,14 +54,15 @@ def reconstructions_figure(
     number = f"{rows.n_components} component{'s' * (rows.n_components > 1)}"
     panels = {
         f"The first {len(rows.originals)} of {rows.n_rows:,} {CALLED[rows.kind]} of {data_name}": rows.originals,
-        f"{model_name}:\nsquared error {rows.error:.4g} {one}": rows.rebuilt,
-        f"PCA, {number}:\nsquared error {rows.pca_error:.4g} {one}": rows.by_pca,
+        f"{model_name}:\nmean squared error {rows.error:.4g} {one}, of all": rows.rebuilt,
+        f"PCA, {number}:\nmean squared error {rows.pca_error:.4g} {one}, of all": rows.by_pca,
     }
     axis = None if is_image else 0
     low, high = value_range or (rows.originals.min(axis=axis), rows.originals.max(axis=axis))
     spread = np.subtract(high, low, dtype=np.float64)
+    middle = np.where(spread > 0, 0.0, 0.5)  # a constant column is neither black nor white
     shades = {
-        title: np.clip((X.astype(np.float64) - low) / np.where(spread > 0, spread, 1.0), 0, 1)
+        title: np.clip(middle + (X.astype(np.float64) - low) / np.where(spread > 0, spread, 1.0), 0, 1)
         for title, X in panels.items()
     }
     figure = _images_figure(shades, image_shape) if is_image and image_shape else _rows_figure(shades)
@@ -123,7 +124,7 @@ def _rows_figure(shades: Mapping[str, np.ndarray]) -> Figure:
         axes.grid(False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(title=title, ylabel="row", yticks=[])
-    panels[-1].set_xlabel("feature")
+    panels[-1].set_xlabel("feature, each from its lowest value (black) to its highest (white)")
     return figure
 
 

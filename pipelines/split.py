@@ -261,12 +261,12 @@ def _check_strata(name: str, part: str, strata: np.ndarray, n_drawn: int) -> Non
         few = classes[counts.argmin()].item()
         raise DataError(
             f"{name}: class {few!r} has too few rows (1 left) to divide between {part} rows and the rest: "
-            f"give more rows of it, merge or drop it, or set {part}_fraction to 0"
+            f"give more rows of it, merge or drop it, or set the {part} fraction (--{part}-fraction) to 0"
         )
     if min(n_drawn, len(strata) - n_drawn) < len(classes):
         raise DataError(
             f"{name}: {n_drawn} {part} rows of {len(strata)} cannot hold each of {len(classes)} classes on "
-            f"both sides: change {part}_fraction, or give more rows"
+            f"both sides: change the {part} fraction (--{part}-fraction), or give more rows"
         )
 
 

@@ -176,8 +176,8 @@ def test_images_stand_one_above_the_other_in_the_same_shades():
     figure = reconstructions_figure(rows, "Stack 6-2", "ours", image_shape=(2, 3), value_range=(-1.0, 3.0))
     assert titles(figure) == [
         "The first 4 of 1,789 test rows of ours",
-        "Stack 6-2:\nsquared error 1.25 an image",
-        "PCA, 2 components:\nsquared error 3.5 an image",
+        "Stack 6-2:\nmean squared error 1.25 an image, of all",
+        "PCA, 2 components:\nmean squared error 3.5 an image, of all",
     ]
     for page, X in zip(pictures(figure), (rows.originals, rows.rebuilt, rows.by_pca), strict=True):
         assert page.shape == (2, 4 * 3 + 3)
@@ -205,14 +205,14 @@ def test_colour_images_keep_their_channels():
 @pytest.mark.parametrize("image_shape", [None, (3, 2, 1, 1)])
 def test_rows_that_are_no_images_are_heat_maps_with_a_range_for_each_feature(image_shape):
     rows = reconstructions()
-    rows.originals[:, 1] = 700.0  # a constant feature divides by no zero
+    rows.originals[:, 1] = 700.0  # a constant feature is grey
     rows.rebuilt[:, 1] = 700.25
     figure = reconstructions_figure(rows, "Stack 6-2", "ours", image_shape=image_shape)
     originals, rebuilt, _ = pictures(figure)
     assert originals.shape == (4, 6)
     np.testing.assert_allclose([originals.min(axis=0)[0], originals.max(axis=0)[0]], [0, 1])
-    np.testing.assert_allclose([originals[:, 1], rebuilt[:, 1]], [[0.0] * 4, [0.25] * 4])
-    assert titles(figure)[1] == "Stack 6-2:\nsquared error 1.25 a row"
+    np.testing.assert_allclose([originals[:, 1], rebuilt[:, 1]], [[0.5] * 4, [0.75] * 4])
+    assert titles(figure)[1] == "Stack 6-2:\nmean squared error 1.25 a row, of all"
 
 
 def test_codes_have_the_colours_of_their_labels_and_a_legend():

@@ -140,6 +140,8 @@ def test_codes_of_another_width_are_refused():
         fitted().inverse_transform(rows())
     with pytest.raises(DataError, match=re.escape("codes of 3 units; got (3,).")):
         fitted().inverse_transform(np.zeros(3))
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        fitted().inverse_transform(np.full((2, 3), np.nan))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def test_codes_of_another_width_are_refused():
         ({"scaling": "log"}, "^scaling of DeepAutoencoder must be one of"),
         ({"verbose": "yes"}, "^verbose of DeepAutoencoder must be"),
         ({"sizes": 5}, "^hidden_layer_sizes of DeepAutoencoder must be a list or a tuple"),
-        ({"sizes": ()}, "^hidden_layer_sizes must name at least one layer"),
+        ({"sizes": ()}, "^hidden_layer_sizes of the stack must name at least one layer"),
         ({"kind": "autoencoder", "visible_units": "relu"}, "^visible_units of .* got 'relu'"),
         ({"visible_units": "gaussian", "reconstruction_loss": "cross_entropy"}, "needs sigmoid outputs"),
         ({"solver": "rprop", "alpha": 0.1}, "alpha of DeepAutoencoder must be 0 with optimizer 'rprop'"),

@@ -178,7 +178,7 @@ def test_class_of_one_row_is_refused() -> None:
 
 def test_fewer_drawn_rows_than_classes_is_refused() -> None:
     y = np.repeat(np.arange(7), 5)
-    with pytest.raises(DataError, match=r"4 test rows of 35 cannot hold each of 7 classes.*test_fraction"):
+    with pytest.raises(DataError, match=r"4 test rows of 35 cannot hold each of 7 classes.*--test-fraction"):
         make_split(make_dataset(y, n_rows=35), seed=0, test_fraction=0.1)
 
 

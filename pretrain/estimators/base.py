@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted
 
 from pretrain.estimators.inputs import check_rows, choose_scaling, seed_from
@@ -70,7 +70,8 @@ class CodeTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelEs
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Rows from codes: (n_samples, n_code) -> (n_samples, n_features), in the units of the data."""
-        return self._model.inverse_transform(np.asarray(X))
+        codes = check_array(X, dtype=(np.float64, np.float32), ensure_2d=False, allow_nd=True, input_name="X")
+        return self._model.inverse_transform(codes)
 
     def _pretrain(
         self, X: Any, sizes: Sequence[int], settings: Any, y: np.ndarray | None = None, sample_weight: Any = None
