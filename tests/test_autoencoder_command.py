@@ -235,7 +235,7 @@ def refused(result, *words):
         (("--layers", "5", "--reconstruction-loss", "absolute"), ["--reconstruction-loss", "absolute"]),
         (("--layers", "5", "--pretrain-epochs", "-1"), ["epochs", "-1"]),
         (("--layers", "5", "--scaling", "none"), ["[0, 1]", "--scaling minmax"]),
-        (("--layers", "5", "--scaling", "standard"), ["[0, 1]", "in `stack` and `autoencoder`, --visible-units"]),
+        (("--layers", "5", "--scaling", "standard"), ["[0, 1]", "for layers of RBMs, --visible-units"]),
         (("--layers", "5", "--kind", "autoencoder", "--visible-units", "gaussian"), ["--visible-units", "rbm"]),
         (("--layers", "5", "--start", "relu", "--visible-units", "gaussian"), ["--visible-units", "rbm"]),
         (("--layers", "5", "--visible-units", "relu"), ["visible_units", "relu"]),

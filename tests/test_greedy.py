@@ -95,7 +95,7 @@ def test_layers_share_no_state_of_training():
     [
         ((7, 5), [quick()], r"settings of the stack must be one value for all layers or exactly 2, .*; got 1"),
         ((7, 5), [quick()] * 3, "got 3"),
-        ((), quick(), "hidden_layer_sizes must name at least one layer"),
+        ((), quick(), "hidden_layer_sizes of the stack must name at least one layer"),
         ((7, 0), quick(), r"hidden_layer_sizes of the stack must be an integer >= 1 and <= 1e\+07; got 0"),
         ((7, 2.5), quick(), "got 2.5"),
         (7, quick(), "hidden_layer_sizes of the stack must be a list or a tuple, one entry a layer; got 7"),
