@@ -63,8 +63,8 @@ class GenerativeDBN(GenerativeEstimator, ClassifierMixin, ModelEstimator):
     binarize : bool, default=False
         Draw 0/1 states from values in [0, 1], anew every time.
     n_gibbs_steps : int or tuple of int, default=1
-        The k of CD-k in greedy training, one for all layers or one a layer. A memory with labels gains by more than
-        one (on MNIST 10 halve its error, see `initial_gibbs_steps`), the layers below hardly.
+        The k of CD-k in greedy training, one for all layers or one a layer. On large data a memory with
+        labels gains by more than one, see `initial_gibbs_steps`.
     initial_gibbs_steps : int or None, default=None
         Gibbs steps of the first epoch, from which they grow to `n_gibbs_steps` in the last.
     pretrain_epochs : int or "auto", default="auto"
