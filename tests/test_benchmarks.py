@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 
 import checkpoints
+from pipelines.cli import main
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TIMED = ["floor-float32", "floor-bfloat16", "pretrain-float32", "pretrain-bfloat16", "BernoulliRBM"]
@@ -211,3 +212,22 @@ def test_speed_of_checkpoints(tmp_path):
     assert set(record["seconds"]) == {f"{who} {what}" for who in ("plain", "ours") for what in ("write", "read")}
     assert all(len(values) == 2 for values in record["seconds"].values())
     assert record["ratio"] > 0
+
+
+def test_dream_agreement(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in (
+        "dbn digits --layers 20 --epochs 30 --up-down-epochs 0 -o dbn.h5",
+        "stack digits --layers 20 --epochs 2 -o stack.h5",
+        "finetune stack.h5 digits --epochs 10 -o net.h5",
+    ):
+        assert CliRunner().invoke(main, command.split()).exit_code == 0
+    done = run_script("dream_agreement.py", "dbn.h5", "net.h5", "--per-label", "30", "--n-gibbs", "100")
+    assert done.returncode == 0, done.stderr
+    *shares, mean = [float(line.split()[-1]) for line in done.stdout.splitlines() if line.split()[-1][0].isdigit()]
+    assert len(shares) == 10
+    assert mean == pytest.approx(np.mean(shares), abs=0.1)
+    assert mean > 30  # of ten labels
+    done = run_script("dream_agreement.py", "net.h5", "net.h5")
+    assert done.returncode == 2
+    assert "must hold a deep belief net with labels" in done.stderr
