@@ -224,6 +224,15 @@ def test_interrupted_and_resumed_equals_uninterrupted(options, stop_after, seed)
     assert all(not torch.equal(before[name], value) for name, value in weights_of(whole).items())
 
 
+def test_chains_start_at_the_rows_of_the_first_batch_in_turn(seed):
+    learner = learner_of(small_dbm(seed, dtype=torch.float32), seed, n_chains=7)
+    rows = rows_of(seed, 3)
+    means = [rows, *(torch.full((3, n), 0.5) for n in learner.module.hidden_layer_sizes)]
+    chains = learner._started(means)
+    assert torch.equal(chains[0], rows[[0, 1, 2, 0, 1, 2, 0]])
+    assert all(set(part.unique().tolist()) == {0.0, 1.0} for part in chains[1:])
+
+
 def test_the_state_that_was_loaded_stays_as_it_was(seed):
     learner, other = (learner_of(small_dbm(seed, dtype=torch.float32), seed) for _ in range(2))
     learner.fill_gradients(Batch(rows_of(seed, 11)))
