@@ -25,7 +25,7 @@ def encode_dbm(dbm: DBM) -> Group:
     sizes, layers = [dbm.n_visible, *dbm.hidden_layer_sizes], Group({spec.COUNT: len(dbm.weights)})
     for k in range(len(dbm.weights)):
         config = {"n_visible": sizes[k], "n_hidden": sizes[k + 1]}
-        datasets = encode_tensors(_tensors(dbm, k), f"layer {k}")
+        datasets = encode_tensors(_tensors(dbm, k), f"layer {k + 1}")
         name = spec.layer_name(k, len(dbm.weights))
         layers.groups[name] = new_object(LAYER, LAYER_VERSION, config, datasets=datasets)
     groups = {LAYERS: layers, SCALING: encode_scaling(dbm.scaling)}
@@ -48,7 +48,8 @@ def check_dbm(group: Group, path: str) -> list[dict[str, Any]]:
         below, seen = summaries[k - 1]["n_hidden"], summaries[k]["n_visible"]
         if below != seen:
             raise CheckpointError(
-                f"Layer {k} of {path} must have the {below} units of the layer below as visible units; got {seen}."
+                f"Layer {k + 1} of {path} must have the {below} units of the layer below as visible units; "
+                f"got {seen}."
             )
     check_scaling(group.groups[SCALING], f"{path}/{SCALING}", summaries[0]["n_visible"])
     return summaries

@@ -32,7 +32,7 @@ def encode_dbn(dbn: DBN) -> Group:
             "n_hidden": layer.n_hidden,
             "visible_units": layer.visible_units.name,
         }
-        datasets = encode_tensors(_tensors(layer), f"layer {k}")
+        datasets = encode_tensors(_tensors(layer), f"layer {k + 1}")
         name = spec.layer_name(k, len(dbn.layers))
         layers.groups[name] = new_object(DIRECTED, DIRECTED_VERSION, config, datasets=datasets)
     groups = {LAYERS: layers, MEMORY: encode_layer(dbn.memory, "the memory"), SCALING: encode_scaling(dbn.scaling)}
@@ -117,8 +117,8 @@ def _require_fit(layers: list[dict[str, Any]], memory: dict[str, Any], n_classes
         below, layer = layers[k - 1]["n_hidden"], layers[k]
         if (layer["n_visible"], layer["visible_units"]) != (below, "bernoulli"):
             raise CheckpointError(
-                f"Layer {k} of {path} must have the {below} bernoulli units of the layer below as visible units; got "
-                f"{layer['n_visible']} of type {layer['visible_units']!r}."
+                f"Layer {k + 1} of {path} must have the {below} bernoulli units of the layer below as visible units; "
+                f"got {layer['n_visible']} of type {layer['visible_units']!r}."
             )
     found = memory["n_visible"], memory["visible_units"]
     if layers:

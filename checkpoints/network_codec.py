@@ -51,7 +51,7 @@ def encode_network(network: Network) -> Group:
     for k, layer in enumerate(network.hidden):
         kind = RESIDUAL if isinstance(layer, ResidualLayer) else DENSE
         name = spec.layer_name(k, len(network.hidden))
-        layers.groups[name] = _encode_layer(kind, _layer_tensors(layer), f"hidden layer {k}")
+        layers.groups[name] = _encode_layer(kind, _layer_tensors(layer), f"hidden layer {k + 1}")
     groups = {
         LAYERS: layers,
         HEAD: _encode_layer(LINEAR, linear_tensors(network.head), "the output layer"),

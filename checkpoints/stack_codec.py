@@ -151,7 +151,7 @@ def encode_stack(stack: Stack) -> Group:
     """The group of a stack."""
     layers = Group({spec.COUNT: len(stack.layers)})
     for k, layer in enumerate(stack.layers):
-        layers.groups[spec.layer_name(k, len(stack.layers))] = encode_layer(layer, f"layer {k}")
+        layers.groups[spec.layer_name(k, len(stack.layers))] = encode_layer(layer, f"layer {k + 1}")
     return new_object(KIND, VERSION, groups={LAYERS: layers, SCALING: encode_scaling(stack.scaling)})
 
 
@@ -164,7 +164,7 @@ def check_stack(group: Group, path: str) -> list[dict[str, Any]]:
         below, above = summaries[k - 1]["n_hidden"], summaries[k]["n_visible"]
         if below != above:
             raise CheckpointError(
-                f"Layer {k} of {path} must have as many visible units as layer {k - 1} has hidden units "
+                f"Layer {k + 1} of {path} must have as many visible units as layer {k} has hidden units "
                 f"({below}); got {above}."
             )
     check_scaling(group.groups[SCALING], f"{path}/{SCALING}", summaries[0]["n_visible"])

@@ -166,8 +166,9 @@ def _rows_figure(shades: np.ndarray) -> Figure:
     figure, [axes] = new_panels(1, height=min(2 * WIDTH, 1.0 + 0.05 * len(shades)))
     axes.imshow(shades, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     axes.grid(False)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # A row is a twentieth of an inch high, a tick's number three rows.
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=min(9, max(1, len(shades) // 4)), integer=True))
     axes.set(xlabel="feature", ylabel="hidden unit")
     return figure
 

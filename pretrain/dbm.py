@@ -102,12 +102,12 @@ class DBM(nn.Module):
         for k, rbm in enumerate(rbms):
             if rbm.hidden_units.name != "bernoulli":
                 raise SettingsError(
-                    f"The hidden units of a DBM are bernoulli; layer {k} has {rbm.hidden_units.name!r}."
+                    f"The hidden units of a DBM are bernoulli; layer {k + 1} has {rbm.hidden_units.name!r}."
                 )
             seen = (rbm.visible_units.name, rbm.n_visible)
             if k > 0 and seen != ("bernoulli", rbms[k - 1].n_hidden):
                 raise SettingsError(
-                    f"Layer {k} of a DBM must see the {rbms[k - 1].n_hidden} bernoulli units of the layer below; "
+                    f"Layer {k + 1} of a DBM must see the {rbms[k - 1].n_hidden} bernoulli units of the layer below; "
                     f"got {seen[1]} of type {seen[0]!r}."
                 )
         if not rbms:

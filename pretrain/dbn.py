@@ -163,7 +163,7 @@ class DBN(nn.Module):
         for k, rbm in enumerate(below):
             if rbm.hidden_units.name != "bernoulli":
                 raise SettingsError(
-                    f"Below its memory a DBN has bernoulli hidden units; layer {k} has {rbm.hidden_units.name!r}."
+                    f"Below its memory a DBN has bernoulli hidden units; layer {k + 1} has {rbm.hidden_units.name!r}."
                 )
         return cls([DirectedLayer.from_rbm(rbm) for rbm in below], memory, scaling=stack.scaling)
 

@@ -21,12 +21,14 @@ def deep_layer_settings(
 
 def _require_legal(model: str, settings: Any, k: int) -> None:
     if not isinstance(settings, RBMSettings):
-        raise SettingsError(f"The layers of a {model} are RBMs; settings of layer {k} are {type(settings).__name__}.")
+        raise SettingsError(
+            f"The layers of a {model} are RBMs; settings of layer {k + 1} are {type(settings).__name__}."
+        )
     if k == 0:
         require_data_units(settings.visible_units, model)
     if settings.missing != "error":
         raise SettingsError(f"A {model} does not draw missing values; fill them, and leave missing at 'error'.")
     if settings.hidden_units != "bernoulli":
         raise SettingsError(
-            f"The hidden units of a {model} are bernoulli units; layer {k} has {settings.hidden_units!r}."
+            f"The hidden units of a {model} are bernoulli units; layer {k + 1} has {settings.hidden_units!r}."
         )

@@ -188,8 +188,8 @@ def _rate_factors(settings: FinetuneSettings, n_layers: int) -> list[float]:
     for layer in settings.frozen_layers:
         if layer >= n_layers:
             raise SettingsError(
-                f"frozen_layers names layer {layer}, but the network has layers 0 to {n_layers - 1}, "
-                "the output layer included."
+                f"frozen_layers counts from 0: this network has 0 to {n_layers - 1}, the output layer included; "
+                f"got {layer}."
             )
         factors[layer] = 0.0
     if not any(factors):

@@ -104,7 +104,7 @@ class Stack(nn.Module):
         for k, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.n_hidden != above.n_visible:
                 raise SettingsError(
-                    f"Layer {k + 1} of a Stack must have as many visible units as layer {k} has hidden units "
+                    f"Layer {k + 2} of a Stack must have as many visible units as layer {k + 1} has hidden units "
                     f"({below.n_hidden}); got {above.n_visible}."
                 )
         self.layers: Any = nn.ModuleList(layers)  # of Layer; torch types the items as bare modules
@@ -143,9 +143,9 @@ class Stack(nn.Module):
         for k, layer in enumerate(self.layers):
             if not isinstance(layer, DecodingLayer):
                 raise SettingsError(
-                    f"Layer {k} of the stack is of kind {layer.kind!r}, which encodes and does not decode: nothing "
-                    "can be reconstructed. Unroll the stack into a classifier or a regressor, or pretrain another of "
-                    "RBMs or autoencoders."
+                    f"Layer {k + 1} of the stack is of kind {layer.kind!r}, which encodes and does not decode: "
+                    "nothing can be reconstructed. Unroll the stack into a classifier or a regressor, or pretrain "
+                    "another of RBMs or autoencoders."
                 )
 
     def transform(self, X: Any) -> np.ndarray:

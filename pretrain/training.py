@@ -236,7 +236,7 @@ class TrainingRun:
         weights = [p for group in self.optimizer.param_groups for p in group["params"]]
         if math.isfinite(loss) and all(bool((p.detach().abs() <= LARGEST_WEIGHT).all()) for p in weights):
             return
-        where = "the network" if self.layer is None else f"layer {self.layer}"
+        where = "the network" if self.layer is None else f"layer {self.layer + 1}"
         rate = float(self.settings.learning_rate)
         lower = f"lower the learning_rate of this stage (it is {rate:g}; try {rate / 10:g}), "
         has_rate = "lr" in self.optimizer.param_groups[0]

@@ -228,8 +228,8 @@ def refused(result, *words):
         (("--layers", "5", "--start", "elu"), ["--start", "elu", "relu-bn"]),
         (("--layers", "5", "--start", "residual"), ["--start", "residual"]),
         (("--layers", "5", "--kind", "dbm"), ["--kind", "dbm"]),
-        (("--layers", "5,0"), ["hidden_layer_sizes", "0"]),
-        (("--layers", "5,0", "--start", "relu"), ["hidden_layer_sizes", "0"]),
+        (("--layers", "5,0"), ["--layers", "0 is not in the range"]),
+        (("--layers", "5,0", "--start", "relu"), ["--layers", "0 is not in the range"]),
         (("--layers", ""), ["--layers"]),
         ((), ["--layers"]),
         (("--layers", "5", "--reconstruction-loss", "absolute"), ["--reconstruction-loss", "absolute"]),
@@ -256,7 +256,7 @@ def test_mistakes_are_one_message_and_nothing_is_written(cli, tmp_path, argument
 def test_divergence_in_pretraining_leads_to_options_that_there_are(cli, tmp_path):
     np.savez("far.npz", X=np.random.default_rng(0).normal(size=(50, 7)) * 1e4)
     options = ("--visible-units", "gaussian", "--scaling", "none", "--layers", "5,3", "-o", "ae.h5")
-    words = ("stage 'pretrain', layer 0", "`pretrain stack`", "`pretrain finetune --into autoencoder`")
+    words = ("stage 'pretrain', layer 1", "`pretrain stack`", "`pretrain finetune --into autoencoder`")
     refused(cli("autoencoder", "far.npz", *options), *words)
     assert not (tmp_path / "ae.h5").exists()
 

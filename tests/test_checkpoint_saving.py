@@ -80,6 +80,6 @@ def test_what_is_no_model_is_not_saved(tmp_path: Path) -> None:
             CheckpointError, match=f"a Network, a DBN, a DBM, a fitted .* or a RunState; got {type(obj).__name__}"
         ):
             checkpoints.save(obj, tmp_path / "m.h5")
-    with pytest.raises(CheckpointError, match=r"weight of layer 0 must be float32.*got float64"):
+    with pytest.raises(CheckpointError, match=r"weight of layer 1 must be float32.*got float64"):
         checkpoints.save(Stack([RBM(3, 2)]).double(), tmp_path / "m.h5")
     assert os.listdir(tmp_path) == []

@@ -206,7 +206,7 @@ def test_an_existing_output_is_refused_before_any_work(cli, stack_file):
         (("stack", "digit", "--layers", "5", "-o", "s.h5"), ["digit", "digits"]),
         (("stack", "nowhere.npz", "--layers", "5", "-o", "s.h5"), ["nowhere.npz"]),
         (("stack", "digits", "--layers", "5,zwölf", "-o", "s.h5"), ["zwölf"]),
-        (("stack", "digits", "--layers", "0", "-o", "s.h5"), ["hidden_layer_sizes", "0"]),
+        (("stack", "digits", "--layers", "0", "-o", "s.h5"), ["--layers", "0 is not in the range"]),
         (("stack", "digits", "--layers", "5", "--scaling", "none", "-o", "s.h5"), ["[0, 1]", "--scaling minmax"]),
         (
             (
@@ -231,7 +231,7 @@ def test_an_existing_output_is_refused_before_any_work(cli, stack_file):
         (("stack", "digits", "--layers", "5", "-o", "missing/s.h5"), ["missing", "does not exist"]),
         (
             ("stack", "digits", "--layers", "5", "--learning-rate", "1e30", "-o", "s.h5"),
-            ["layer 0", "epoch", "lower the learning_rate"],
+            ["layer 1", "epoch", "lower the learning_rate"],
         ),
         (("finetune", "missing.h5", "digits", "-o", "n.h5"), ["missing.h5"]),
         (("evaluate", "missing.h5", "digits"), ["missing.h5"]),

@@ -314,7 +314,7 @@ def test_models_that_cannot_be_are_refused():
         DBM.from_rbms([RBM(3, 2), RBM(4, 2)])
     with pytest.raises(SettingsError, match="got 2 of type 'gaussian'"):
         DBM.from_rbms([RBM(3, 2), RBM(2, 2, visible_units="gaussian")])
-    with pytest.raises(SettingsError, match="layer 0 has 'spin'"):
+    with pytest.raises(SettingsError, match="layer 1 has 'spin'"):
         DBM.from_rbms([RBM(3, 2, hidden_units="spin")])
     with pytest.raises(SettingsError, match="at least one RBM"):
         DBM.from_rbms([])

@@ -200,7 +200,7 @@ def test_layers_that_do_not_fit_are_refused():
         DBN([], RBM(5, 7), classes=CLASSES)
     with pytest.raises(SettingsError, match="gaussian_learned"):
         DirectedLayer(5, 3, visible_units="gaussian_learned")
-    with pytest.raises(SettingsError, match="layer 0 has 'gaussian'"):
+    with pytest.raises(SettingsError, match="layer 1 has 'gaussian'"):
         DBN.from_stack(Stack([RBM(5, 3, hidden_units="gaussian"), RBM(3, 2, visible_units="gaussian")]))
     dbn = small_dbn(0, (5, 3))
     with pytest.raises(DataError, match="5 features"):

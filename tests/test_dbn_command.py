@@ -281,7 +281,7 @@ def config(units, n_visible=3, n_hidden=2):
 DAMAGE = [
     (
         lambda f: f["dbn/layers/01"].attrs.create("config", config("gaussian")),
-        "Layer 1 of /dbn must have the 3 bernoulli",
+        "Layer 2 of /dbn must have the 3 bernoulli",
     ),
     (lambda f: f["dbn/layers/00"].attrs.create("config", config("gaussian_learned", 5, 3)), "gaussian_learned"),
     (

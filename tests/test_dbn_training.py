@@ -111,8 +111,8 @@ def test_what_cannot_be_trained_is_refused_before_training(options, error, words
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
-        ([settings(), AutoencoderSettings()], "settings of layer 1 are AutoencoderSettings"),
-        ([settings(), settings(hidden_units="gaussian")], "layer 1 has 'gaussian'"),
+        ([settings(), AutoencoderSettings()], "settings of layer 2 are AutoencoderSettings"),
+        ([settings(), settings(hidden_units="gaussian")], "layer 2 has 'gaussian'"),
         (settings(missing="gibbs"), "does not draw missing values"),
         (settings(visible_units="replicated_softmax"), "no generative layer of replicated_softmax"),
         ([settings()], "exactly 2"),

@@ -92,7 +92,7 @@ def test_rows_and_targets_are_left_alone_and_may_be_read_only(task, seed):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (quick(frozen_layers=(3,)), "frozen_layers names layer 3, but the network has layers 0 to 2"),
+        (quick(frozen_layers=(3,)), "frozen_layers counts from 0: this network has 0 to 2, .*; got 3"),
         (quick(frozen_layers=(0, 1, 2)), "Every layer is frozen; leave at least one free"),
         (quick(layer_learning_rates=(0.0, 0.0, 0.0)), "Every layer is frozen"),
         (quick(layer_learning_rates=(1.0, 1.0)), r"layer_learning_rates of fine-tuning .* exactly 3, .*; got 2"),

@@ -187,7 +187,7 @@ def test_data_beyond_the_range_of_bernoulli_units_warn():
 def test_divergence_names_the_layer():
     linear = {"activation": "identity", "reconstruction_loss": "squared_error"}
     settings = [quick(), quick("autoencoder", learning_rate=100, epochs=20, **linear)]
-    with pytest.raises(DivergenceError, match=r"stage 'pretrain', layer 1, epoch \d+: .*it is 100; try 10\)"):
+    with pytest.raises(DivergenceError, match=r"stage 'pretrain', layer 2, epoch \d+: .*it is 100; try 10\)"):
         pretrained(rows(n=N_ROWS), (7, 5), settings)
 
 

@@ -288,7 +288,7 @@ def test_divergence_names_the_place_and_the_remedy(optimizer, remedies):
 def test_divergence_of_a_layer_names_it():
     run = run_of(epochs=50, learning_rate=30.0)
     run.layer = 2
-    with pytest.raises(DivergenceError, match=r"stage 'train', layer 2, epoch \d+: the loss is"):
+    with pytest.raises(DivergenceError, match=r"stage 'train', layer 3, epoch \d+: the loss is"):
         list(run)
 
 

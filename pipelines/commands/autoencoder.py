@@ -10,8 +10,6 @@ from pipelines.autoencoding import STARTS, run_autoencoder
 from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
     TRAINING_OPTIONS,
-    AutoOr,
-    CommaList,
     augmentation_options,
     command_line,
     data_options,
@@ -23,6 +21,7 @@ from pipelines.commands.options import (
     settings_options,
     training_settings,
 )
+from pipelines.commands.parameter_types import LAYER_SIZES, AutoOr
 from pipelines.preparation import prepare, wants_unit_interval
 from pipelines.resuming import Resuming
 from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES
@@ -58,7 +57,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
     cls=CheckedCommand, settle=_settle, epilog="Example: pretrain autoencoder mnist --layers 1000,500,250,30 -o ae.h5"
 )
 @click.argument("data")
-@click.option("--layers", type=CommaList(click.INT), required=True, help="Units of the encoder, the code last.")
+@click.option("--layers", type=LAYER_SIZES, required=True, help="Units of the encoder, the code last.")
 @click.option("--kind", type=click.Choice(DECODING_KINDS), default="rbm", show_default=True, help="Layers.")
 @click.option(
     "--start",

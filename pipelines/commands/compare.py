@@ -13,8 +13,6 @@ from pipelines.arms import ARMS, DEFAULT_ARMS, Arm, arms_named
 from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
     UNSTOPPED_OPTIONS,
-    AutoOr,
-    CommaList,
     command_line,
     data_options,
     is_quiet,
@@ -24,6 +22,7 @@ from pipelines.commands.options import (
     training_settings,
     wide_console,
 )
+from pipelines.commands.parameter_types import LAYER_SIZES, AutoOr, CommaList
 from pipelines.comparison import Comparison
 from pipelines.preparation import prepare
 from pipelines.progress import TrainingProgress
@@ -71,7 +70,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
 @click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many, from --seed up.")
 @click.option(
     "--layers",
-    type=CommaList(click.INT),
+    type=LAYER_SIZES,
     default="500,500,2000",
     show_default=True,
     help="Hidden units of each arm.",

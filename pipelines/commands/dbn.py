@@ -12,7 +12,6 @@ from pipelines.commands.options import (
     LAYER_OPTIONS,
     TRAINING_OPTIONS,
     UNSTOPPED_OPTIONS,
-    CommaList,
     command_line,
     data_options,
     layer_settings,
@@ -24,6 +23,7 @@ from pipelines.commands.options import (
     settings_options,
     training_settings,
 )
+from pipelines.commands.parameter_types import LAYER_SIZES, CommaList
 from pipelines.preparation import prepare
 from pipelines.resuming import Resuming
 from pretrain.settings import RBMSettings
@@ -66,7 +66,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
     epilog="Example: pretrain dbn digits --layers 200,200,500 --up-down-epochs 30 -o dbn.h5",
 )
 @click.argument("data")
-@click.option("--layers", type=CommaList(click.INT), required=True, help="Hidden units of each layer, bottom first.")
+@click.option("--layers", type=LAYER_SIZES, required=True, help="Hidden units of each layer, bottom first.")
 @click.option("--without-labels", is_flag=True, help="Model the rows alone, though the data have labels.")
 @output_option("the deep belief net (HDF5)")
 @settings_options(UNSTOPPED_OPTIONS, per_layer=True)

@@ -7,7 +7,8 @@ import numpy as np
 
 import checkpoints
 from pipelines.commands.idle_options import CheckedCommand
-from pipelines.commands.options import CommaList, report_result, run_options
+from pipelines.commands.options import report_result, run_options
+from pipelines.commands.parameter_types import CommaList
 from pipelines.data import Dataset, load_dataset
 from pipelines.evaluation import evaluate as evaluate_model
 from pipelines.evaluation import module_of, network_or_stack, on_device, task_of_model

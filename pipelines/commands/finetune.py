@@ -10,7 +10,6 @@ import checkpoints
 from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
     TRAINING_OPTIONS,
-    CommaList,
     augmentation_options,
     command_line,
     output_option,
@@ -21,6 +20,7 @@ from pipelines.commands.options import (
     settings_options,
     training_settings,
 )
+from pipelines.commands.parameter_types import CommaList
 from pipelines.finetuning import INTO, run_finetune
 from pipelines.preparation import prepare_as_before, require_features, same_data
 from pipelines.resuming import Resuming

@@ -127,7 +127,9 @@ def _print_description(description: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(description))
         return
-    rows = flatten(description)
+    # Of all but networks the settings of the layers are the whole configuration: they are printed once.
+    repeated = description["config"] == {"layers": description["layers"]}
+    rows = flatten({name: value for name, value in description.items() if not (repeated and name == "config")})
     width = max(len(name) for name, _ in rows)
     # Plain lines and no table: the names are long, and lines can be searched and compared.
     for name, value in rows:

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from checkpoints import output_lock
+from pipelines.commands.parameter_types import AutoOr, CommaList
 from pipelines.resuming import CHECKPOINT_SECONDS
 from pretrain.activations import ACTIVATIONS
 from pretrain.autoencoder_settings import CORRUPTIONS, RECONSTRUCTION_LOSSES
@@ -26,38 +27,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Keys of click's context: what was typed, whether a recipe prints instead, and what the command found.
 ARGUMENTS, QUIET, RESULT = "pretrain.arguments", "pretrain.quiet", "pretrain.result"
 SCALINGS = ("range", "none", "minmax", "standard")
-
-
-class CommaList(click.ParamType):
-    """Values separated by commas: `500,500,2000`. With `scalar`, one value alone stands for itself."""
-
-    def __init__(self, item: click.ParamType, *, scalar: bool = False) -> None:
-        self.item, self.scalar = item, scalar
-        self.name = f"{item.name},..."
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """What the help shows."""
-        choices = getattr(self.item, "choices", None)
-        return f"[{'|'.join(choices)}],..." if choices else f"{self.item.name.upper()},..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Split and convert; click's own message names the part that is wrong."""
-        if not isinstance(value, str):
-            return value
-        parts = [self.item.convert(part.strip(), param, ctx) for part in value.split(",")]
-        return parts[0] if self.scalar and len(parts) == 1 else tuple(parts)
-
-
-class AutoOr(click.ParamType):
-    """A value of another type, or the word "auto"."""
-
-    def __init__(self, item: click.ParamType) -> None:
-        self.item, self.name = item, f"{item.name}|auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """ "auto" stays a word."""
-        return value if value == "auto" else self.item.convert(value, param, ctx)
-
 
 # One row a setting: type, help. Ranges are checked by the settings classes, which know them.
 TRAINING_OPTIONS: dict[str, tuple[Any, str]] = {

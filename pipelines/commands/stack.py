@@ -9,7 +9,6 @@ from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
     LAYER_OPTIONS,
     UNSTOPPED_OPTIONS,
-    CommaList,
     command_line,
     data_options,
     layer_settings,
@@ -21,6 +20,7 @@ from pipelines.commands.options import (
     setting_options,
     settings_options,
 )
+from pipelines.commands.parameter_types import LAYER_SIZES
 from pipelines.preparation import prepare, wants_unit_interval
 from pipelines.pretraining import run_stack
 from pipelines.resuming import Resuming
@@ -38,7 +38,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
     epilog="Example: pretrain stack digits --layers 200,200 --kind rbm --epochs 10 -o stack.h5",
 )
 @click.argument("data")
-@click.option("--layers", type=CommaList(click.INT), required=True, help="Hidden units of each layer, bottom first.")
+@click.option("--layers", type=LAYER_SIZES, required=True, help="Hidden units of each layer, bottom first.")
 @click.option("--kind", type=click.Choice(tuple(LAYER_SETTINGS)), default="rbm", show_default=True, help="Layers.")
 @output_option("the stack (HDF5)")
 @settings_options(UNSTOPPED_OPTIONS, per_layer=True)
@@ -114,9 +114,10 @@ def stack(
         command=command_line(),
     )
     losses = ", ".join(f"{loss:.4g}" for loss in result["losses"])
+    trained = f"last losses {losses}" if losses else "not trained"
     sizes = "-".join(map(str, result["layers"]))
     report_result(
         result,
-        [f"{output}: {sizes} {kind} stack, last losses {losses}, {result['seconds']:.1f} s"],
+        [f"{output}: {sizes} {kind} stack, {trained}, {result['seconds']:.1f} s"],
         as_json,
     )

@@ -53,7 +53,7 @@ class ModelEstimator(BaseEstimator):
         """Keep a record, and print it if asked to."""
         self.report_.append(record)
         if self.verbose:
-            where = "" if record["layer"] is None else f" layer {record['layer']}"
+            where = "" if record["layer"] is None else f" layer {record['layer'] + 1}"
             line = f"{record['stage']}{where} epoch {record['epoch']}/{record['n_epochs']}"
             print(f"[{type(self).__name__}] {line}: loss {record['loss']:.4g}, {record['seconds']:.2f} s")  # noqa: T201 - asked for by verbose=True, as scikit-learn's own estimators print
 
