@@ -54,18 +54,20 @@ def read_document_array(stored: np.ndarray, where: str) -> dict[str, Any]:
 
 
 def tag(value: Any, owner: str) -> Any:
-    """A number, text, bool, None, or lists and tuples of them, in the shape that JSON can hold."""
+    """A number, text, bool, None, or lists, tuples and dicts of them, in the shape that JSON can hold."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, list | tuple):
         items = [tag(item, owner) for item in value]
         return items if isinstance(value, list) else {"tuple": items}
+    if isinstance(value, dict):  # as pairs: JSON's keys are texts alone
+        return {"dict": [[tag(key, owner), tag(item, owner)] for key, item in value.items()]}
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(float(value))}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise CheckpointError(
-        f"{owner} must be a number, text, True, False, None, or a list or tuple of those to be saved; "
+        f"{owner} must be a number, text, True, False, None, or a list, tuple or dict of those to be saved; "
         f"got {type(value).__name__}: {value!r:.100}."
     )
 
@@ -78,11 +80,21 @@ def untag(value: Any, where: str) -> Any:
         return value
     if list(value) == ["tuple"] and isinstance(value["tuple"], list):
         return tuple(untag(item, where) for item in value["tuple"])
+    if list(value) == ["dict"] and _are_pairs(value["dict"]):
+        return {untag(key, where): untag(item, where) for key, item in value["dict"]}
     if list(value) == ["float"] and str(value["float"]) in _NON_FINITE:
         return _NON_FINITE[str(value["float"])]
     raise CheckpointError(
-        f"{where} holds the JSON object {value!r:.100}; the only legal ones are {{'tuple': [...]}} and "
+        f"{where} holds the JSON object {value!r:.100}; the only legal ones are {{'tuple': [...]}}, "
+        "{{'dict': [[key, value], ...]}} and "
         "{'float': 'inf' | '-inf' | 'nan'}."
+    )
+
+
+def _are_pairs(value: Any) -> bool:
+    """Whether these are lists of a key, which is a number, text, bool or None, and a value."""
+    return isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and not isinstance(pair[0], list | dict) for pair in value
     )
 
 

@@ -17,6 +17,37 @@ def labelled_rows(y: np.ndarray) -> np.ndarray:
     return y != UNLABELLED
 
 
+def fill_missing_labels(y: Any) -> tuple[Any, np.ndarray | None]:
+    """Labels with another in the place of each that is None or NaN, and which were there, (n_samples,) bool.
+
+    Only arrays of objects, and lists that become one or texts, are looked at: elsewhere NaN is a mistake. Anything
+    without a missing label is returned as it is, with None.
+    """
+    values = np.asarray(y) if hasattr(y, "dtype") or isinstance(y, list | tuple) else y
+    if not hasattr(values, "dtype") or values.ndim != 1 or values.dtype.kind not in "OU":
+        return y, None
+    if values.dtype.kind == "U":  # as which numpy writes NaN among texts
+        if hasattr(y, "dtype"):
+            return y, None
+        values = np.array(y, dtype=object)
+    known = np.array([not _is_missing(label) for label in values], dtype=bool)
+    if known.all():
+        return y, None
+    labels = values[known]
+    filled = np.full(len(values), labels[0] if len(labels) else UNLABELLED, dtype=object)
+    filled[known] = labels
+    # Numbers among objects are no classes to scikit-learn.
+    texts = len(labels) > 0 and all(isinstance(label, str) for label in labels)
+    return filled if texts else np.array(filled.tolist()), known
+
+
+def _is_missing(label: Any) -> bool:
+    if label is None:
+        return True
+    equal = label == label
+    return not isinstance(equal, bool | np.bool_) or not equal  # pandas' NA has no truth value
+
+
 def encode_labels(y: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Class indices, int64 (n_samples,), -1 for rows that are not `labelled`; and the classes, sorted.
 

@@ -10,7 +10,7 @@ import torch
 from pretrain._validation import one_per_layer
 from pretrain.augmentation import Augmentation, ImageFlip, ImageShift
 from pretrain.backprop import BackpropLearner, network_loss
-from pretrain.batches import Batch, BatchSource, as_dense_tensor
+from pretrain.batches import Batch, BatchSource, as_dense_tensor, mean_one_weight
 from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
 from pretrain.device import resolve_device, resolve_precision
 from pretrain.exceptions import DataError, SettingsError
@@ -37,10 +37,14 @@ class Finetuning:
         targets are the rows.
     settings : FinetuneSettings
     seed : int
+    sample_weight : array of shape (n_samples,) or None
+        What each row counts in the loss; only their ratios matter.
     device : {"auto", "cpu", "cuda"} or torch.device
     validation : (X, y) or None
         Scaled validation rows: every record then has `validation_error` (in %, of a classifier) and
         `validation_loss`.
+    validation_weight : array or None
+        What each validation row counts in these.
     image_shape : tuple of int or None
         Shape of a row before it was flattened, for `settings.shift` and `settings.flip`.
     stage : str
@@ -64,8 +68,10 @@ class Finetuning:
         settings: FinetuneSettings,
         *,
         seed: int,
+        sample_weight: Any = None,
         device: str | torch.device = "auto",
         validation: tuple[Any, np.ndarray | None] | None = None,
+        validation_weight: Any = None,
         image_shape: tuple[int, ...] | None = None,
         stage: str = "finetune",
         progress_seconds: float | None = None,
@@ -75,6 +81,11 @@ class Finetuning:
         self.network = network.to(self.device)
         self._validation_rows = None if validation is None else validation[0]
         self._validation_targets = None if validation is None else _targets(network, *validation)
+        self._validation_weight = (
+            None
+            if validation is None or validation_weight is None
+            else mean_one_weight(validation_weight, validation[0].shape[0])
+        )
         self._rates = _rate_factors(settings, len(network.hidden) + 1)
         _require_loss(network, settings.reconstruction_loss)
         training = resolve_budget(settings.training, X.shape[0], fewest_epochs=FINETUNING_EPOCHS)
@@ -87,6 +98,7 @@ class Finetuning:
         self._batches = BatchSource(
             X,
             _targets(network, X, y),
+            sample_weight=sample_weight,
             batch_size=int(training.batch_size),
             generator=streams.generator("batches"),
             device=self.device,
@@ -133,6 +145,11 @@ class Finetuning:
             progress_seconds=self.progress_seconds,
         )
 
+    def carry_on(self, state: dict[str, Any]) -> None:
+        """Begin the first stage where a run on other rows ended (`TrainingRun.carried_state`)."""
+        self.run = self._stage_run(self._plan.pop(0))
+        self.run.carry_on(state)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that continues the stages exactly: those left, and the run of the one that was begun."""
         return {"plan": list(self._plan), "run": None if self.run is None else self.run.state_dict()}
@@ -145,14 +162,15 @@ class Finetuning:
             self.run.load_state_dict(state["run"])
 
     def _validate(self) -> dict[str, float]:
-        X, y = self._validation_rows, self._validation_targets
+        X, y, weight = self._validation_rows, self._validation_targets, self._validation_weight
         output = torch.from_numpy(self.network.output_rows(X))
         rows = as_dense_tensor(X).cpu() if y is None else torch.empty(0)
-        loss = float(network_loss(self.network, output, Batch(rows, y), self.settings.reconstruction_loss))
+        loss = float(network_loss(self.network, output, Batch(rows, y, weight), self.settings.reconstruction_loss))
         if self.network.architecture.task != "classification":
             return {"validation_loss": loss}
         assert y is not None
-        error = 100 * float(torch.ne(output.argmax(dim=1), y).double().mean())
+        wrong = torch.ne(output.argmax(dim=1), y).double()
+        error = 100 * float((wrong if weight is None else wrong * weight).mean())
         return {"validation_error": error, "validation_loss": loss}
 
     def _close(self) -> None:

@@ -246,6 +246,21 @@ class TrainingRun:
             "data, or set max_norm."
         )
 
+    def carried_state(self) -> dict[str, Any]:
+        """What a run on other rows goes on from: optimiser, learner and the stream that orders the rows."""
+        return {
+            "learner": self.learner.state_dict(),
+            "optimizer": self.optimizer.state_dict()["state"],
+            "batches": self.batches.generator.get_state(),
+        }
+
+    def carry_on(self, state: dict[str, Any]) -> None:
+        """Begin where a run of the same learner on other rows ended (`carried_state`), with the settings of this."""
+        self.learner.load_state_dict(state["learner"])
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
+        self.batches.generator.set_state(state["batches"])
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that continues the run exactly."""
         return {

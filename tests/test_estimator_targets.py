@@ -3,14 +3,17 @@
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from sklearn.datasets import load_digits
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from small_estimators import (
     N_ROWS,
     REGRESSORS,
+    answers,
     every_classifier,
     every_regressor,
     every_supervised,
@@ -86,6 +89,36 @@ class TestUnlabelledRows:
         with pytest.raises(DataError, match=r"Every row is unlabelled \(y == -1\); give labels"):
             make(name).fit(rows(), np.full(N_ROWS, -1))
 
+    @pytest.mark.parametrize("missing", [None, np.nan, pd.NA], ids=["None", "NaN", "NA"])
+    @pytest.mark.parametrize(
+        "labels", [("ant", "cat", "dog"), (0, 1, 2), (0.0, 1.0, 2.0)], ids=["text", "int", "float"]
+    )
+    def test_missing_objects_are_unlabelled(self, missing, labels):
+        X = rows()
+        y = np.where(np.arange(N_ROWS) % 3 == 0, targets("DBNClassifier", X), -1)
+        marked = np.array([missing if k == -1 else labels[k] for k in y], dtype=object)
+        for name in ("DBNClassifier", "GenerativeDBN"):
+            expected = make(name).fit(X, y)
+            for given in (marked, pd.Series(marked)):
+                found = make(name).fit(X, given)
+                assert same_weights(found, expected)
+                assert found.classes_.tolist() == list(labels)
+        supervised = [make("StackTransformer", kind="supervised").fit(X, labels) for labels in (marked, y)]
+        assert same_weights(*supervised)
+
+    def test_missing_labels_in_a_list(self):
+        X, y = rows(), targets("DBNClassifier", rows())
+        words = [["ant", "cat", "dog"][k] for k in y]
+        words[3:40] = [float("nan")] * 37  # which numpy would write as the text "nan"
+        y[3:40] = -1
+        found = make("DBNClassifier").fit(X, words)
+        assert found.classes_.tolist() == ["ant", "cat", "dog"]
+        assert same_weights(found, make("DBNClassifier").fit(X, y))
+        with pytest.raises(ValueError, match="contains NaN"):  # a mistake among numbers
+            make("DBNClassifier").fit(X, [0.0, float("nan"), *[1.0] * 59])
+        with pytest.raises(DataError, match="Every row is unlabelled"):
+            make("DBNClassifier").fit(X, [None] * N_ROWS)
+
     def test_validation_rows_are_labelled(self):
         X, y = rows(), np.full(N_ROWS, -1)
         y[:20] = np.arange(20) % 2
@@ -144,6 +177,31 @@ class TestTargets:
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
         np.testing.assert_allclose(found.predict_log_proba(rows(1)), np.log(probabilities), rtol=1e-10)
 
+    @every_classifier
+    def test_what_speaks_for_a_class(self, name):
+        X = rows()
+        three = fitted(name)
+        outputs = three.decision_function(X)
+        assert outputs.shape == (N_ROWS, 3)
+        odds = np.exp(outputs)
+        np.testing.assert_allclose(three.predict_proba(X), odds / odds.sum(axis=1, keepdims=True), rtol=1e-10)
+        two = make(name).fit(X, X[:, 0] > 0.5)
+        log_odds = two.decision_function(X)
+        first, second = two.predict_proba(X).T
+        np.testing.assert_allclose(log_odds, np.log(second / first), rtol=1e-8, atol=1e-10)
+        assert two.decision_function(X.astype(np.float32)).dtype == np.float32
+
+    @every_supervised
+    def test_sparse_rows(self, name):
+        X = np.where(rows() > 0.5, rows(), 0)
+        y = targets(name, X)
+        dense = make(name).fit(X, y)
+        for layout in (sparse.csr_matrix, sparse.coo_array):
+            found = make(name).fit(layout(X), y)
+            assert same_weights(found, dense)
+            for method, expected in answers(dense, X).items():
+                np.testing.assert_array_equal(getattr(found, method)(layout(X)), expected)
+
 
 class TestWarmStart:
     @every_supervised
@@ -179,7 +237,7 @@ class TestWarmStart:
     def test_another_number_of_targets_is_refused(self, name):
         X = rows()
         found = make(name, warm_start=True).fit(X, X[:, :2])
-        with pytest.raises(DataError, match="with 2 outputs, but y has 3"):
+        with pytest.raises(DataError, match="has 2 outputs, but y has 3"):
             found.fit(X, X[:, :3])
 
     @every_supervised

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from pretrain.estimators.classification import NetworkClassifier, takes_class_weight
 from pretrain.estimators.inputs import initial_momentum, training_settings
 from pretrain.estimators.pretrained import RBM_PARAMETERS, PretrainedEstimator
-from pretrain.estimators.supervised import NetworkClassifier, NetworkRegressor
+from pretrain.estimators.regression import NetworkRegressor
 from pretrain.settings import LayerSettings, RBMSettings
 
 
@@ -142,6 +143,7 @@ class DBNEstimator(PretrainedEstimator):
         )
 
 
+@takes_class_weight
 class DBNClassifier(DBNEstimator, NetworkClassifier):
     __doc__ = DBNEstimator.__doc__
 

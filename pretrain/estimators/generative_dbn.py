@@ -7,8 +7,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from pretrain._validation import one_per_layer, require_sequence
 from pretrain.class_indices import encode_labels, labelled_rows
@@ -17,6 +16,7 @@ from pretrain.dbn_training import DBNTraining
 from pretrain.estimators.base import ModelEstimator
 from pretrain.estimators.generation import GenerativeEstimator
 from pretrain.estimators.inputs import (
+    check_labelled_rows,
     check_rows,
     choose_scaling,
     initial_momentum,
@@ -172,17 +172,17 @@ class GenerativeDBN(GenerativeEstimator, ClassifierMixin, ModelEstimator):
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit to rows, (n_samples, n_features), dense or sparse, and labels, (n_samples,), if there are any.
 
-        An integer label -1 marks a row without a label, unless the labels are exactly -1 and 1: a label is drawn from
-        what the net makes of the row, anew each time, and the row trains everything but the label units.
+        An integer label -1, or None or NaN among objects, marks a row without a label, unless the labels are exactly
+        -1 and 1: a label is drawn from what the net makes of the row, anew each time, and the row trains everything
+        but the label units.
         """
         require_verbose(self)
         layers, up_down = self._layer_settings(), self._up_down_settings()
         if y is None:
             X, indices, classes = check_rows(self, X, reset=True, accept_sparse=True), None, None
         else:
-            X, y = validate_data(self, X, y, dtype="numeric", accept_sparse="csr")
-            check_classification_targets(y)
-            indices, classes = encode_labels(y, labelled_rows(y))
+            X, y, known = check_labelled_rows(self, X, y, reset=True)
+            indices, classes = encode_labels(y, known & labelled_rows(y))
         scaling = choose_scaling(self, X)
         self.seed_ = seed_from(self.random_state)
         rows = scaling.apply(X)

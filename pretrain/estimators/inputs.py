@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from pretrain._validation import require_choice
+from pretrain.class_indices import fill_missing_labels
 from pretrain.column_groups import group_names
 from pretrain.exceptions import SettingsError
 from pretrain.scaling import Scaling, in_unit_interval
@@ -33,6 +35,17 @@ def check_rows(
         accept_sparse="csr" if accept_sparse else False,
         ensure_all_finite="allow-nan" if allow_nan else True,
     )
+
+
+def check_labelled_rows(estimator: Any, X: Any, y: Any, *, reset: bool = False) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Rows and labels as scikit-learn checks them, and which labels are there, (n_samples,) bool.
+
+    Among objects None and NaN stand for a missing label; another takes its place in what is returned.
+    """
+    y, known = fill_missing_labels(y)
+    X, y = validate_data(estimator, X, y, dtype="numeric", accept_sparse="csr", reset=reset)
+    check_classification_targets(y)
+    return X, y, np.ones(len(y), dtype=bool) if known is None else known
 
 
 def require_verbose(estimator: Any) -> None:

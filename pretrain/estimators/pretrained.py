@@ -1,10 +1,9 @@
 """Networks that are pretrained layer by layer without labels, then fine-tuned with them."""
 
 from abc import abstractmethod
+from typing import Any
 
-import numpy as np
-
-from pretrain.estimators.supervised import SupervisedEstimator
+from pretrain.estimators.supervised import SupervisedEstimator, TrainingRows
 from pretrain.greedy import GreedyPretraining
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
@@ -32,9 +31,17 @@ class PretrainedEstimator(SupervisedEstimator):
     def _layer_settings(self) -> LayerSettings:
         """Settings of each layer, from the estimator's parameters."""
 
-    def _initial_network(self, X: np.ndarray, scaling: Scaling, n_outputs: int, streams: RandomStreams) -> Network:
-        sizes, settings = self.hidden_layer_sizes, self._layer_settings()
-        run = GreedyPretraining(X, sizes, settings, seed=streams.seed, device=self.device, scaling=scaling)
+    def _initial_network(self, X: Any, rows: TrainingRows, scaling: Scaling, streams: RandomStreams) -> Network:
+        run = GreedyPretraining(
+            X,
+            self.hidden_layer_sizes,
+            self._layer_settings(),
+            seed=streams.seed,
+            sample_weight=rows.sample_weight,
+            device=self.device,
+            scaling=scaling,
+        )
+        n_outputs = rows.targets.n_outputs
         untrained = self._unrolled(run.rehearse(), n_outputs, streams)
         rehearse_finetuning(untrained, self._finetune_settings(), validated=self.early_stopping)
         for record in run:

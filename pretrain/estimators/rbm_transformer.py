@@ -208,11 +208,7 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         run = self._piece(rows, sample_weight)
         self.report_.append({**next(run), "epoch": self.n_iter_ + 1, "n_layers": 1})
         self.n_iter_ += 1
-        self._piece_state = {
-            "optimizer": run.optimizer.state_dict(),
-            "learner": run.learner.state_dict(),
-            "batches": run.batches.generator.get_state(),
-        }
+        self._piece_state = run.carried_state()
         self._log_partitions = {}
         return self
 
@@ -279,9 +275,7 @@ class RBMTransformer(DensityEstimator, StackEstimator):
         )
         state = getattr(self, "_piece_state", None)
         if state is not None:
-            run.learner.load_state_dict(state["learner"])
-            run.optimizer.load_state_dict(state["optimizer"])
-            run.batches.generator.set_state(state["batches"])
+            run.carry_on(state)
         return run
 
     def _sizes(self) -> Sequence[int]:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-
 from pretrain.baselines import scratch_network
-from pretrain.estimators.supervised import NetworkClassifier, NetworkRegressor, SupervisedEstimator
+from pretrain.estimators.classification import NetworkClassifier, takes_class_weight
+from pretrain.estimators.regression import NetworkRegressor
+from pretrain.estimators.supervised import SupervisedEstimator, TrainingRows
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
@@ -77,12 +77,12 @@ class ScratchEstimator(SupervisedEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _initial_network(self, X: np.ndarray, scaling: Scaling, n_outputs: int, streams: RandomStreams) -> Network:
+    def _initial_network(self, X: Any, rows: TrainingRows, scaling: Scaling, streams: RandomStreams) -> Network:
         network = scratch_network(
             self.kind,
             X.shape[1],
             self.hidden_layer_sizes,
-            n_outputs,
+            rows.targets.n_outputs,
             task=self.task,
             dropout=self.dropout,
             input_dropout=self.input_dropout,
@@ -92,6 +92,7 @@ class ScratchEstimator(SupervisedEstimator):
         return network
 
 
+@takes_class_weight
 class ScratchClassifier(ScratchEstimator, NetworkClassifier):
     __doc__ = ScratchEstimator.__doc__
 

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from pretrain.estimators.classification import NetworkClassifier, takes_class_weight
 from pretrain.estimators.inputs import training_settings
 from pretrain.estimators.pretrained import AUTOENCODER_PARAMETERS, PretrainedEstimator
-from pretrain.estimators.supervised import NetworkClassifier, NetworkRegressor
+from pretrain.estimators.regression import NetworkRegressor
 from pretrain.settings import AutoencoderSettings, LayerSettings
 
 
@@ -132,6 +133,7 @@ class SDAEEstimator(PretrainedEstimator):
         )
 
 
+@takes_class_weight
 class SDAEClassifier(SDAEEstimator, NetworkClassifier):
     __doc__ = SDAEEstimator.__doc__
 

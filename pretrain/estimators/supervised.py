@@ -1,26 +1,17 @@
 """The story that classifiers and regressors share: scale, make a network, fine-tune it, predict."""
 
+import dataclasses
 from abc import abstractmethod
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight
 
 from pretrain._validation import require_flag, require_number
-from pretrain.class_indices import labelled_rows
 from pretrain.estimators.base import ModelEstimator
-from pretrain.estimators.inputs import (
-    check_rows,
-    choose_scaling,
-    like_input,
-    require_verbose,
-    seed_from,
-    training_settings,
-)
+from pretrain.estimators.inputs import choose_scaling, require_verbose, seed_from, training_settings
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.finetuning import Finetuning
 from pretrain.network import Network
@@ -48,15 +39,25 @@ FINETUNING_PARAMETERS = {
 class Targets(NamedTuple):
     """What a network is trained towards.
 
-    `labelled` says which rows have a target; `values` are the targets of those rows as the network's loss takes
-    them; `classes` (of a classifier) and `scaling` lead from its outputs back to labels and targets.
+    `values` are the targets of all rows as the network's loss takes them, of no meaning where a row is unlabelled;
+    `weight` is what each row counts in the loss, or None; `classes` (of a classifier) and `scaling` lead from the
+    network's outputs back to labels and targets.
     """
 
-    labelled: np.ndarray
     values: np.ndarray
     n_outputs: int
     classes: np.ndarray | None
     scaling: Scaling
+    weight: np.ndarray | None = None
+
+
+class TrainingRows(NamedTuple):
+    """Raw rows with what they count (or None), which of them have a target to be trained on, and the targets."""
+
+    X: Any
+    sample_weight: np.ndarray | None
+    labelled: np.ndarray
+    targets: Targets
 
 
 class SupervisedEstimator(ModelEstimator):
@@ -73,20 +74,24 @@ class SupervisedEstimator(ModelEstimator):
     task: str
     stage = "finetune"
     network_: Network
+    _piece_state: dict[str, Any]  # what the next `partial_fit` goes on from
 
     @abstractmethod
-    def _initial_network(self, X: np.ndarray, scaling: Scaling, n_outputs: int, streams: RandomStreams) -> Network:
-        """The network before supervised training, and its records in `report_`; `X` is scaled."""
+    def _initial_network(self, X: Any, rows: TrainingRows, scaling: Scaling, streams: RandomStreams) -> Network:
+        """The network before supervised training, and its records in `report_`; `X` are the scaled rows."""
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to rows and labels or targets.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
         y : array-like of shape (n_samples,), or (n_samples, n_targets) for a regressor
-            A classifier's integer label -1 marks an unlabelled row: it is used for pretraining and not for
-            fine-tuning. Labels that are exactly -1 and 1 are two classes.
+            A classifier's label marks an unlabelled row where it is the integer -1, or None or NaN among objects: the
+            row is used for pretraining and not for fine-tuning. Labels that are exactly -1 and 1 are two classes.
+        sample_weight : array-like of shape (n_samples,) or None
+            What each row counts, in pretraining and in fine-tuning; only their ratios matter. A row of weight 0 is
+            left out, but its class is not.
 
         Returns
         -------
@@ -94,23 +99,93 @@ class SupervisedEstimator(ModelEstimator):
         """
         self._check_parameters()
         settings = self._finetune_settings()
-        warm = self.warm_start and hasattr(self, "network_")
-        if warm:
+        fitted = self.network_ if self.warm_start and hasattr(self, "network_") else None
+        if fitted is not None:
             self._require_same_sizes()
-        X, y = self._check_training_data(X, y, reset=not warm)
-        targets = self._encode_targets(y, self.network_ if warm else None)
-        scaling = self.network_.scaling if warm else choose_scaling(self, X)
-        scaled = scaling.apply(X)
+        rows = self._training_rows(X, y, sample_weight, fitted)
+        if not rows.labelled.any():
+            raise DataError("No row with a label has a sample_weight above 0; nothing can be learned from them.")
+        self.__dict__.pop("_piece_state", None)
         self.seed_ = seed_from(self.random_state)
-        parts: list[Any] = [np.flatnonzero(targets.labelled), None, targets.values, None]
+        parts: list[Any] = [np.flatnonzero(rows.labelled), None]
         if settings.training.early_stopping:  # what cannot be split is said before pretraining
-            parts = self._hold_out(parts[0], targets.values, self.seed_)
-        if not warm:
-            self.report_ = []
-            self.network_ = self._initial_network(scaled, scaling, targets.n_outputs, RandomStreams(self.seed_))
-            self.network_.classes, self.network_.target_scaling = targets.classes, targets.scaling
-        self._finetune(scaled, parts, settings)
+            parts = self._hold_out(parts[0], rows.targets.values)
+        scaled = self._begin(rows) if fitted is None else fitted.scaling.apply(rows.X)
+        self.n_iter_ = 0
+        for record in self._finetuning(scaled, rows.targets, settings, *parts):
+            self._note(record)
+            self.n_iter_ += record["stage"] == self.stage
         return self
+
+    def _fit_piece(self, X: Any, y: Any, sample_weight: Any, classes: np.ndarray | None = None) -> Self:
+        """`partial_fit`: one epoch of supervised training, at a constant rate, that goes on from the last call."""
+        self._check_parameters()
+        if self.early_stopping:
+            raise SettingsError("partial_fit holds no rows out; early_stopping must be False for it.")
+        fitted = getattr(self, "network_", None)
+        rows = self._training_rows(X, y, sample_weight, fitted, classes)
+        if fitted is None:
+            self.seed_, self.n_iter_ = seed_from(self.random_state), 0
+        scaled = self._begin(rows) if fitted is None else fitted.scaling.apply(rows.X)
+        labelled = np.flatnonzero(rows.labelled)
+        if len(labelled) == 0:  # the first rows may be for pretraining alone
+            return self
+        settings = self._finetune_settings()
+        training = dataclasses.replace(settings.training, epochs=1, schedule="constant")
+        settings = dataclasses.replace(settings, head_epochs=0, training=training)
+        run = self._finetuning(scaled, rows.targets, settings, labelled)
+        if hasattr(self, "_piece_state"):
+            run.carry_on(self._piece_state)
+        for record in run:
+            self.n_iter_ += 1
+            self._note({**record, "epoch": self.n_iter_, "n_epochs": self.n_iter_})
+        assert run.run is not None
+        self._piece_state = run.run.carried_state()
+        return self
+
+    def _training_rows(
+        self, X: Any, y: Any, sample_weight: Any, fitted: Network | None, classes: np.ndarray | None = None
+    ) -> TrainingRows:
+        X, y, labelled = self._check_training_data(X, y, reset=fitted is None, classes=classes)
+        if sample_weight is None:
+            return TrainingRows(X, None, labelled, self._encode_targets(y, labelled, labelled, fitted, classes))
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        counted = weight > 0
+        if not counted.any():  # newer scikit-learn has said so already
+            raise DataError("No row has a sample_weight above 0: a non-zero number is needed.")
+        targets = self._encode_targets(y, labelled, labelled & counted, fitted, classes)
+        own = weight if targets.weight is None else weight * targets.weight
+        targets = targets._replace(values=targets.values[counted], weight=own[counted])
+        return TrainingRows(X if counted.all() else X[counted], weight[counted], labelled[counted], targets)
+
+    @abstractmethod
+    def _check_training_data(
+        self, X: Any, y: Any, *, reset: bool, classes: np.ndarray | None
+    ) -> tuple[Any, np.ndarray, np.ndarray]:
+        """X and y as scikit-learn checks them, and which rows have a label, (n_samples,) bool."""
+
+    @abstractmethod
+    def _encode_targets(
+        self,
+        y: np.ndarray,
+        labelled: np.ndarray,
+        used: np.ndarray,
+        fitted: Network | None,
+        classes: np.ndarray | None,
+    ) -> Targets:
+        """Targets of the labelled rows, of which those that are `used` are trained on.
+
+        They must be such as the `fitted` network has, and among `classes`, where these are given.
+        """
+
+    def _begin(self, rows: TrainingRows) -> Any:
+        """Make the network, pretrained where it is to be; the scaled rows."""
+        scaling = choose_scaling(self, rows.X)
+        scaled = scaling.apply(rows.X)
+        self.report_ = []
+        self.network_ = self._initial_network(scaled, rows, scaling, RandomStreams(self.seed_))
+        self.network_.classes, self.network_.target_scaling = rows.targets.classes, rows.targets.scaling
+        return scaled
 
     def _require_same_sizes(self) -> None:
         fitted, asked = self.network_.architecture.hidden_layer_sizes, tuple(self.hidden_layer_sizes)
@@ -120,22 +195,22 @@ class SupervisedEstimator(ModelEstimator):
                 "warm_start=False to begin anew."
             )
 
-    def _finetune(self, X: np.ndarray, parts: list[Any], settings: FinetuneSettings) -> None:
-        rows, held_out, targets, held_out_targets = parts
-        run = Finetuning(
+    def _finetuning(
+        self, X: Any, targets: Targets, settings: FinetuneSettings, rows: np.ndarray, held_out: Any = None
+    ) -> Finetuning:
+        weight = targets.weight
+        return Finetuning(
             self.network_,
-            X if len(rows) == len(X) else X[rows],
-            targets,
+            X if len(rows) == X.shape[0] else X[rows],
+            targets.values[rows],
             settings,
             seed=self.seed_,
+            sample_weight=None if weight is None else weight[rows],
             device=self.device,
-            validation=None if held_out is None else (X[held_out], held_out_targets),
+            validation=None if held_out is None else (X[held_out], targets.values[held_out]),
+            validation_weight=None if held_out is None or weight is None else weight[held_out],
             stage=self.stage,
         )
-        self.n_iter_ = 0
-        for record in run:
-            self._note(record)
-            self.n_iter_ += record["stage"] == self.stage
 
     def _check_parameters(self) -> None:
         # What no settings check, or only when pretraining is over.
@@ -149,14 +224,13 @@ class SupervisedEstimator(ModelEstimator):
             if getattr(self, name) is not None:
                 require_number(owner, name, getattr(self, name), at_least=0, below=1)
 
-    def _hold_out(self, X: np.ndarray, targets: np.ndarray, seed: int) -> list[np.ndarray]:
-        stratify = targets if self.task == "classification" else None
+    def _hold_out(self, labelled: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
+        """Indices of rows to train on, and of those to validate on."""
         return train_test_split(
-            X,
-            targets,
+            labelled,
             test_size=self.validation_fraction,
-            stratify=stratify,
-            random_state=RandomStreams(seed).integer_seed("split") % 2**32,
+            stratify=targets[labelled] if self.task == "classification" else None,
+            random_state=RandomStreams(self.seed_).integer_seed("split") % 2**32,
         )
 
     def _finetune_settings(self) -> FinetuneSettings:
@@ -180,80 +254,7 @@ class SupervisedEstimator(ModelEstimator):
             return [1 - record["validation_error"] / 100 for record in validated]
         return [-record["validation_loss"] for record in validated]
 
-
-class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
-    """Labels in, labels out.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-    """
-
-    task = "classification"
-
-    @property
-    def classes_(self) -> np.ndarray | None:
-        """Labels in the order of the network's outputs, (n_classes,)."""
-        return self.network_.classes
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Labels of rows: (n_samples, n_features) -> (n_samples,)."""
-        return self._model.predict(check_rows(self, X))
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Class probabilities of rows: -> (n_samples, n_classes), columns in the order of `classes_`."""
-        network, X = self._model, check_rows(self, X)
-        return like_input(network.predict_proba(X), X)
-
-    def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithms of `predict_proba`, finite where a probability is too small for a float."""
-        network, X = self._model, check_rows(self, X)
-        return like_input(network.predict_log_proba(X), X)
-
-    def _check_training_data(self, X: Any, y: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, dtype="numeric", reset=reset)
-        check_classification_targets(y)
-        return X, y
-
-    def _encode_targets(self, y: np.ndarray, fitted: Network | None) -> Targets:
-        labelled = labelled_rows(y)
-        if not labelled.any():
-            raise DataError("Every row is unlabelled (y == -1); give labels for some rows of each class.")
-        classes, indices = np.unique(y[labelled], return_inverse=True)
-        if fitted is not None and classes.tolist() != np.asarray(fitted.classes).tolist():
-            raise DataError(
-                f"warm_start continues a network for the classes {fitted.classes}, but y holds {classes}; "
-                "give the same classes, or fit with warm_start=False."
-            )
-        return Targets(labelled, indices.astype(np.int64), len(classes), classes, Scaling.none())
-
-
-class NetworkRegressor(RegressorMixin, SupervisedEstimator):
-    """Real targets, one or several; they are standardised for training and given back in their own units."""
-
-    task = "regression"
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Targets of rows: (n_samples, n_features) -> (n_samples,) or (n_samples, n_targets)."""
-        network, X = self._model, check_rows(self, X)
-        return like_input(network.predict(X), X)
-
-    def _check_training_data(self, X: Any, y: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        return validate_data(self, X, y, dtype="numeric", multi_output=True, y_numeric=True, reset=reset)
-
-    def _encode_targets(self, y: np.ndarray, fitted: Network | None) -> Targets:
-        targets = y.reshape(len(y), -1)
-        n_outputs = targets.shape[1]
-        if fitted is not None and fitted.architecture.n_outputs != n_outputs:
-            raise DataError(
-                f"warm_start continues a network with {fitted.architecture.n_outputs} outputs, but y has "
-                f"{n_outputs}; give as many, or fit with warm_start=False."
-            )
-        # Continued training goes on in the units that the network has learned.
-        scaling = Scaling.fit("standard", targets) if fitted is None else fitted.target_scaling
-        return Targets(np.ones(len(y), dtype=bool), scaling.apply(targets), n_outputs, None, scaling)
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
+        tags.input_tags.sparse = "gaussian" not in str(getattr(self, "visible_units", ""))  # which are standardised
         return tags

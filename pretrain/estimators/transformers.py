@@ -9,7 +9,7 @@ from sklearn.utils import Tags, check_array, column_or_1d
 from sklearn.utils.validation import _check_sample_weight
 
 from pretrain._validation import require_choice
-from pretrain.class_indices import encode_labels, labelled_rows
+from pretrain.class_indices import encode_labels, fill_missing_labels, labelled_rows
 from pretrain.estimators.base import CodeTransformer
 from pretrain.estimators.inputs import require_verbose, training_settings
 from pretrain.exceptions import DataError
@@ -150,12 +150,13 @@ class StackTransformer(StackEstimator):
             return None
         if y is None:
             raise DataError("StackTransformer(kind='supervised') requires y to be passed, but the target y is None.")
+        y, known = fill_missing_labels(y)
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         if y.dtype.kind == "f" and (y.ndim == 2 or (y % 1).any()):
             columns = y.reshape(len(y), -1)
             return Scaling.fit("standard", columns).apply(columns)
         y = column_or_1d(y, warn=True)
-        return encode_labels(y, labelled_rows(y))[0]
+        return encode_labels(y, labelled_rows(y) if known is None else known & labelled_rows(y))[0]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -1,0 +1,158 @@
+"""Labels in, labels out: what every classifier with a network does."""
+
+import functools
+import inspect
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils import compute_sample_weight
+
+from pretrain.class_indices import UNLABELLED, labelled_rows
+from pretrain.estimators.inputs import check_labelled_rows, check_rows, like_input
+from pretrain.estimators.supervised import SupervisedEstimator, Targets
+from pretrain.exceptions import DataError, SettingsError
+from pretrain.network import Network
+from pretrain.scaling import Scaling
+
+CLASS_WEIGHT_DOC = """
+class_weight : dict, "balanced" or None, default=None
+    What a row of each class counts in fine-tuning, {label: weight}; "balanced" lets every class count the same."""
+
+C = TypeVar("C", bound=type)
+
+
+class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
+    """Labels in, labels out.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    """
+
+    task = "classification"
+    class_weight: Any
+
+    @property
+    def classes_(self) -> np.ndarray | None:
+        """Labels in the order of the network's outputs, (n_classes,)."""
+        return self.network_.classes
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Fine-tune for one epoch on rows and labels, going on from the last call.
+
+        For data that come in pieces. The first piece decides the scaling and is what the layers are pretrained on;
+        its unlabelled rows count for that, and it may have no others. The optimiser goes on from call to call, but
+        begins anew after the estimator was loaded from a checkpoint; the learning rate is constant.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            As in `fit`; -1 is a label, and marks no row, where it is one of the classes.
+        classes : array-like of shape (n_classes,) or None
+            Every label that there will be; for the first call, and the same or None afterwards.
+        sample_weight : array-like of shape (n_samples,) or None
+
+        Raises
+        ------
+        DataError
+            If the first call has no `classes`, or a label is none of them.
+        """
+        if isinstance(self.class_weight, str):
+            raise SettingsError(
+                f"class_weight of {type(self).__name__} must be a dict or None for partial_fit, which does not see "
+                f"all rows at once; got {self.class_weight!r}."
+            )
+        return self._fit_piece(X, y, sample_weight, self._piece_classes(classes))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels of rows: (n_samples, n_features) -> (n_samples,)."""
+        return self._model.predict(self._check_rows(X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities of rows: -> (n_samples, n_classes), columns in the order of `classes_`."""
+        network, X = self._model, self._check_rows(X)
+        return like_input(network.predict_proba(X), X)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of `predict_proba`, finite where a probability is too small for a float."""
+        network, X = self._model, self._check_rows(X)
+        return like_input(network.predict_log_proba(X), X)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """What speaks for each class: the total input of the outputs, of which `predict_proba` is the softmax.
+
+        (n_samples, n_classes); for two classes the log-odds of the second, log p(second) / p(first), (n_samples,).
+        """
+        network, X = self._model, self._check_rows(X)
+        outputs = like_input(network.output_rows(network.scaled(X)), X)
+        return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
+
+    def _check_rows(self, X: Any) -> Any:
+        return check_rows(self, X, accept_sparse=True)
+
+    def _piece_classes(self, classes: Any) -> np.ndarray:
+        known = getattr(self, "network_", None)
+        if classes is None:
+            if known is None:
+                raise DataError("classes must be passed on the first call to partial_fit: every label there will be.")
+            return known.classes
+        given = np.unique(np.asarray(classes))
+        if known is not None and not np.array_equal(given, known.classes):
+            raise DataError(f"classes {given} is not the same as on the last call to partial_fit: {known.classes}.")
+        return given
+
+    def _check_training_data(
+        self, X: Any, y: Any, *, reset: bool, classes: np.ndarray | None
+    ) -> tuple[Any, np.ndarray, np.ndarray]:
+        X, y, known = check_labelled_rows(self, X, y, reset=reset)
+        a_class = classes is not None and UNLABELLED in classes.tolist()
+        return X, y, known if a_class else known & labelled_rows(y)
+
+    def _encode_targets(
+        self,
+        y: np.ndarray,
+        labelled: np.ndarray,
+        used: np.ndarray,
+        fitted: Network | None,
+        classes: np.ndarray | None,
+    ) -> Targets:
+        if not labelled.any() and classes is None:
+            raise DataError("Every row is unlabelled (y == -1); give labels for some rows of each class.")
+        found = np.unique(y[labelled])
+        if classes is None:
+            if fitted is not None and found.tolist() != np.asarray(fitted.classes).tolist():
+                raise DataError(
+                    f"warm_start continues a network for the classes {fitted.classes}, but y holds {found}; "
+                    "give the same classes, or fit with warm_start=False."
+                )
+            classes = found
+        elif not np.isin(found, classes).all():
+            raise DataError(f"y of partial_fit holds {found}, but the classes are {classes}.")
+        values = np.zeros(len(y), dtype=np.int64)
+        values[labelled] = np.searchsorted(classes, y[labelled])
+        weight = None
+        if self.class_weight is not None:
+            weight = np.ones(len(y))
+            weight[used] = compute_sample_weight(self.class_weight, y[used])
+        return Targets(values, len(classes), classes, Scaling.none(), weight)
+
+
+def takes_class_weight(cls: C) -> C:
+    """Give a classifier the parameter `class_weight` beside those that it shares with its regressor."""
+    shared = cls.__init__  # type: ignore[misc]
+    signature = inspect.signature(shared)
+
+    @functools.wraps(shared)
+    def __init__(self: Any, *args: Any, class_weight: Any = None, **kwargs: Any) -> None:
+        shared(self, *args, **kwargs)
+        self.class_weight = class_weight
+
+    added = inspect.Parameter("class_weight", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Any)
+    # scikit-learn reads an estimator's parameters from the signature.
+    __init__.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])  # type: ignore[attr-defined]
+    cls.__init__ = __init__  # type: ignore[misc]
+    parameters, references, rest = inspect.cleandoc(cls.__doc__ or "").partition("\n\nReferences")
+    cls.__doc__ = f"{parameters}{CLASS_WEIGHT_DOC}{references}{rest}\n"
+    return cls
