@@ -23,6 +23,11 @@ def from_sklearn(estimator: Any) -> Stack | Network:
     The weights are rounded to float32. A perceptron for two classes has one output a in scikit-learn; here it has
     two, 0 and a, which a softmax turns into the same probabilities.
 
+    Parameters
+    ----------
+    estimator : BernoulliRBM, MLPClassifier or MLPRegressor
+        Fitted.
+
     Raises
     ------
     CheckpointError
