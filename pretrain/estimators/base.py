@@ -9,7 +9,7 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted
 
 from pretrain.estimators.inputs import check_rows, choose_scaling, seed_from
-from pretrain.greedy import GreedyPretraining
+from pretrain.estimators.pretraining_cache import Pretraining, pretrained
 from pretrain.stack import Stack
 from pretrain.training import Record
 
@@ -80,21 +80,12 @@ class CodeTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelEs
         scaling = choose_scaling(self, X)
         self.seed_ = seed_from(self.random_state)
         rows = scaling.apply(X)
-        run = GreedyPretraining(
-            rows,
-            sizes,
-            settings,
-            seed=self.seed_,
-            y=y,
-            sample_weight=sample_weight,
-            device=self.device,
-            scaling=scaling,
-        )
-        self._rehearse(run.rehearse())
         self.report_ = []
-        for record in run:
-            self._note(record)
-        return run.stack, rows
+        pretraining = Pretraining(rows, sizes, settings, self.seed_, scaling, self.device, y, sample_weight)
+        stack, self.report_ = pretrained(
+            pretraining, memory=getattr(self, "memory", None), note=self._note, rehearse=self._rehearse
+        )
+        return stack, rows
 
     def _rehearse(self, untrained: Stack) -> None:
         """What a subclass checks of the stack as it will be."""

@@ -59,6 +59,9 @@ class DBNEstimator(PretrainedEstimator):
         Learned on the training rows and applied to every input; "auto" is what the visible units need.
     warm_start : bool, default=False
         Fine-tune the fitted network further instead of beginning anew.
+    memory : None, str or joblib.Memory, default=None
+        Folder where pretraining is kept by its rows and settings, as in scikit-learn's `Pipeline`: with an integer as
+        `random_state`, a search over settings of fine-tuning pretrains once a fold.
     device : {"auto", "cpu", "cuda"}, default="auto"
     precision : {"auto", "float32", "bfloat16"}, default="auto"
     verbose : bool, default=False
@@ -98,6 +101,7 @@ class DBNEstimator(PretrainedEstimator):
         tol: float = 0.0,
         scaling: str = "auto",
         warm_start: bool = False,
+        memory: Any = None,
         device: str = "auto",
         precision: str = "auto",
         verbose: bool = False,
@@ -128,6 +132,7 @@ class DBNEstimator(PretrainedEstimator):
         self.tol = tol
         self.scaling = scaling
         self.warm_start = warm_start
+        self.memory = memory
         self.device = device
         self.precision = precision
         self.verbose = verbose

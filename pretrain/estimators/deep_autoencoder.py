@@ -76,6 +76,9 @@ class DeepAutoencoder(CodeTransformer):
     flip : bool, default=False
         Fine-tuning mirrors half of the images, left to right.
     scaling : {"auto", "none", "minmax", "standard"}, default="auto"
+    memory : None, str or joblib.Memory, default=None
+        Folder where pretraining is kept by its rows and settings, as in scikit-learn's `Pipeline`: with an integer as
+        `random_state`, a search over settings of fine-tuning pretrains once a fold.
     device : {"auto", "cpu", "cuda"}, default="auto"
     precision : {"auto", "float32", "bfloat16"}, default="auto"
     verbose : bool, default=False
@@ -119,6 +122,7 @@ class DeepAutoencoder(CodeTransformer):
         shift: int = 0,
         flip: bool = False,
         scaling: str = "auto",
+        memory: Any = None,
         device: str = "auto",
         precision: str = "auto",
         verbose: bool = False,
@@ -142,6 +146,7 @@ class DeepAutoencoder(CodeTransformer):
         self.shift = shift
         self.flip = flip
         self.scaling = scaling
+        self.memory = memory
         self.device = device
         self.precision = precision
         self.verbose = verbose

@@ -3,8 +3,8 @@
 from abc import abstractmethod
 from typing import Any
 
+from pretrain.estimators.pretraining_cache import Pretraining, pretrained
 from pretrain.estimators.supervised import SupervisedEstimator, TrainingRows
-from pretrain.greedy import GreedyPretraining
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.rehearsal import rehearse_finetuning
@@ -32,21 +32,23 @@ class PretrainedEstimator(SupervisedEstimator):
         """Settings of each layer, from the estimator's parameters."""
 
     def _initial_network(self, X: Any, rows: TrainingRows, scaling: Scaling, streams: RandomStreams) -> Network:
-        run = GreedyPretraining(
+        n_outputs = rows.targets.n_outputs
+        finetuning, validated = self._finetune_settings(), self.early_stopping
+
+        def rehearse(untrained: Stack) -> None:
+            rehearse_finetuning(self._unrolled(untrained, n_outputs, streams), finetuning, validated=validated)
+
+        pretraining = Pretraining(
             X,
             self.hidden_layer_sizes,
             self._layer_settings(),
-            seed=streams.seed,
+            streams.seed,
+            scaling,
+            self.device,
             sample_weight=rows.sample_weight,
-            device=self.device,
-            scaling=scaling,
         )
-        n_outputs = rows.targets.n_outputs
-        untrained = self._unrolled(run.rehearse(), n_outputs, streams)
-        rehearse_finetuning(untrained, self._finetune_settings(), validated=self.early_stopping)
-        for record in run:
-            self._note(record)
-        return self._unrolled(run.stack, n_outputs, streams)
+        stack, self.report_ = pretrained(pretraining, memory=self.memory, note=self._note, rehearse=rehearse)
+        return self._unrolled(stack, n_outputs, streams)
 
     def _unrolled(self, stack: Stack, n_outputs: int, streams: RandomStreams) -> Network:
         return unroll(

@@ -35,7 +35,7 @@ class SDAEEstimator(PretrainedEstimator):
         "auto" is a fiftieth of the rows, between 10 and 100.
     pretrain_solver : str, default="adam"
     head_epochs, solver, learning_rate_init, schedule, momentum, max_iter, batch_size, alpha, max_norm, dropout,\
- input_dropout, early_stopping, validation_fraction, n_iter_no_change, tol, warm_start, device, precision,\
+ input_dropout, early_stopping, validation_fraction, n_iter_no_change, tol, warm_start, memory, device, precision,\
  verbose, random_state
         As in `DBNClassifier`.
     scaling : {"auto", "none", "minmax", "standard"}, default="auto"
@@ -79,6 +79,7 @@ class SDAEEstimator(PretrainedEstimator):
         tol: float = 0.0,
         scaling: str = "auto",
         warm_start: bool = False,
+        memory: Any = None,
         device: str = "auto",
         precision: str = "auto",
         verbose: bool = False,
@@ -114,6 +115,7 @@ class SDAEEstimator(PretrainedEstimator):
         self.tol = tol
         self.scaling = scaling
         self.warm_start = warm_start
+        self.memory = memory
         self.device = device
         self.precision = precision
         self.verbose = verbose
