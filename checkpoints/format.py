@@ -9,8 +9,8 @@ How to change the format
    in the files. A change to the frame (this file, the digest, the history) raises `FORMAT_VERSION`.
 3. The new reader keeps reading every older version: branch on the version where the group is checked, and
    convert while building. Never rewrite a user's file.
-4. With the change, commit a tiny file of the new version as `tests/data/checkpoint_v<N>.h5`, made by
-   `tests/make_checkpoint.py`. The test that loads it stays for good.
+4. With the change, commit a tiny file of the new version as `tests/data/checkpoint_v<N>.h5` (of a kind:
+   `tests/data/<kind>_v<N>.h5`), made by `tests/make_checkpoint.py`. The test that loads it stays for good.
 5. Write the change into FORMAT.md ("Versions") and into CHANGELOG.md.
 """
 

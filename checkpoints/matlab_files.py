@@ -18,8 +18,9 @@ import torch
 from scipy.io import loadmat
 
 from checkpoints.plain_modules import copy_linear
+from pretrain.architecture import Architecture
 from pretrain.exceptions import CheckpointError
-from pretrain.network import Architecture, Network
+from pretrain.network import Network
 from pretrain.rbm import RBM
 from pretrain.stack import Stack
 

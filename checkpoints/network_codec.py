@@ -20,14 +20,15 @@ from checkpoints.tensors import (
     norm_tensors,
 )
 from checkpoints.tree import Group, new_object
+from pretrain.architecture import Architecture
 from pretrain.exceptions import CheckpointError
 from pretrain.hidden_layers import ResidualLayer
-from pretrain.network import Architecture, Network
+from pretrain.network import Network
 
-KIND, VERSION = "network", 1
+KIND, VERSION = "network", 2  # 1: as older readers know it, without what is optional here
 HEAD, TARGET_SCALING, CLASSES = "head", "target_scaling", "classes"
 # Kinds of the groups of layers, with their versions.
-DENSE, RESIDUAL, LINEAR = "dense", "residual", "linear"
+DENSE, RESIDUAL, DENSELY_CONNECTED, LINEAR = "dense", "residual", "densely_connected", "linear"
 LAYER_VERSION = 1
 _FIELDS: dict[str, tuple[type, ...]] = {
     "n_features": (int,),
@@ -42,6 +43,12 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "dropout": (int, float),
     "n_encoder_layers": (int, type(None)),
 }
+# In a file where they are not what `Architecture` has by default.
+_OPTIONAL_FIELDS: dict[str, tuple[type, ...]] = {
+    "layer_norm": (bool,),
+    "shortcut": (str,),
+    "survival_probability": (int, float),
+}
 
 
 def encode_network(network: Network) -> Group:
@@ -49,7 +56,7 @@ def encode_network(network: Network) -> Group:
     architecture = network.architecture
     layers = Group({spec.COUNT: len(network.hidden)})
     for k, layer in enumerate(network.hidden):
-        kind = RESIDUAL if isinstance(layer, ResidualLayer) else DENSE
+        kind, _ = _layer_kind_and_layout(architecture, k)
         name = spec.layer_name(k, len(network.hidden))
         layers.groups[name] = _encode_layer(kind, _layer_tensors(layer), f"hidden layer {k + 1}")
     groups = {
@@ -60,7 +67,9 @@ def encode_network(network: Network) -> Group:
     }
     if network.classes is not None:
         groups[CLASSES] = encode_labels(network.classes, "the classes of the network")
-    return new_object(KIND, VERSION, dataclasses.asdict(architecture), groups=groups)
+    config = _config(architecture)
+    new = architecture.layer_type == DENSELY_CONNECTED or set(config) & set(_OPTIONAL_FIELDS)
+    return new_object(KIND, VERSION if new else 1, config, groups=groups)
 
 
 def check_network(group: Group, path: str) -> list[dict[str, Any]]:
@@ -110,7 +119,8 @@ def build_network(group: Group, path: str) -> Network:
 
 def read_architecture(group: Group, path: str) -> Architecture:
     """The architecture, which is legal in every field; nothing is allocated."""
-    config = require_config(group, path, _FIELDS)
+    optional = _OPTIONAL_FIELDS if group.attributes.get(spec.KIND_VERSION) != 1 else {}
+    config = require_config(group, path, _FIELDS, optional)
     with blaming(path):
         if len(config["activations"]) != len(config["hidden_layer_sizes"]):
             raise ValueError(
@@ -121,6 +131,13 @@ def read_architecture(group: Group, path: str) -> Architecture:
             raise ValueError(f"n_encoder_layers is {encoded} of {len(config['hidden_layer_sizes'])} hidden layers")
         sizes, activations = tuple(config["hidden_layer_sizes"]), tuple(config["activations"])
         return Architecture(**{**config, "hidden_layer_sizes": sizes, "activations": activations})
+
+
+def _config(architecture: Architecture) -> dict[str, Any]:
+    fields = dataclasses.fields(architecture)
+    values = {field.name: getattr(architecture, field.name) for field in fields}
+    default = {field.name for field in fields if values[field.name] == field.default}
+    return {name: value for name, value in values.items() if name in _FIELDS or name not in default}
 
 
 def _encode_layer(kind: str, tensors: Tensors, owner: str) -> Group:
@@ -139,16 +156,19 @@ def _layer_tensors(layer: Any) -> Tensors:
 
 
 def _layer_kind_and_layout(architecture: Architecture, k: int) -> tuple[str, Layout]:
-    sizes = (architecture.n_features, *architecture.hidden_layer_sizes, architecture.n_outputs)
-    n_inputs, n_units = sizes[k], sizes[k + 1]
-    layout = linear_layout(n_inputs, n_units)
+    n_inputs = architecture.widths[k]
     if k == len(architecture.hidden_layer_sizes):
-        return LINEAR, layout
-    if architecture.layer_type == "dense" or k == 0:
-        return DENSE, layout | (norm_layout(n_units) if architecture.batch_norm else {})
-    layout |= norm_layout(n_inputs) | norm_layout(n_units, "inner_norm_")
+        return LINEAR, linear_layout(n_inputs, architecture.n_outputs)
+    n_units, layer_norm = architecture.hidden_layer_sizes[k], architecture.layer_norm
+    layout = linear_layout(n_inputs, n_units)
+    if architecture.layer_type != RESIDUAL or k == 0:
+        if architecture.batch_norm or layer_norm:
+            layout |= norm_layout(n_units, layer_norm=layer_norm)
+        return DENSELY_CONNECTED if architecture.layer_type == DENSELY_CONNECTED else DENSE, layout
+    layout |= norm_layout(n_inputs, layer_norm=layer_norm)
+    layout |= norm_layout(n_units, "inner_norm_", layer_norm=layer_norm)
     layout |= linear_layout(n_units, n_units, "outer_")
-    if n_inputs != n_units:
+    if n_inputs != n_units or architecture.shortcut == "projected":
         layout["shortcut_weight"] = ArraySpec((n_units, n_inputs))
     return RESIDUAL, layout
 

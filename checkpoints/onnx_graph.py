@@ -1,7 +1,9 @@
 """A plain `nn.Sequential` as an ONNX graph. It needs the package onnx (the extra `pretrain[onnx]`)."""
 
+import math
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from pretrain.exceptions import CheckpointError
@@ -13,6 +15,7 @@ except ImportError:
     onnx = None
 
 _OPSET, _IR_VERSION = 17, 8  # of 2022: what runtimes in use read
+_GELU_CONSTANTS = (math.sqrt(0.5), 1.0, 0.5)
 _OPERATORS: dict[type[nn.Module], tuple[str, dict[str, Any]]] = {
     nn.Sigmoid: ("Sigmoid", {}),
     nn.Tanh: ("Tanh", {}),
@@ -43,8 +46,12 @@ def to_onnx(module: nn.Sequential, n_features: int, n_outputs: int) -> bytes:
         weights += [
             numpy_helper.from_array(t.numpy(force=True), n) for n, t in zip(names, tensors.values(), strict=True)
         ]
-        operator, options = _operator(layer)
-        nodes.append(helper.make_node(operator, [value, *names], [result], **options))
+        if isinstance(layer, nn.GELU):
+            nodes += _gelu(value, result)
+            weights += [numpy_helper.from_array(np.float32(c), f"{result}.{c:.6f}") for c in _GELU_CONSTANTS]
+        else:
+            operator, options = _operator(layer)
+            nodes.append(helper.make_node(operator, [value, *names], [result], **options))
         value = result
     graph = helper.make_graph(
         nodes,
@@ -58,11 +65,22 @@ def to_onnx(module: nn.Sequential, n_features: int, n_outputs: int) -> bytes:
     return model.SerializeToString()
 
 
+def _gelu(value: str, result: str) -> list[Any]:
+    """x (1 + erf(x / sqrt(2))) / 2, which the operators of that year do not have in one."""
+    scale, one, half = (f"{result}.{constant:.6f}" for constant in _GELU_CONSTANTS)
+    steps = [("Mul", value, scale), ("Erf",), ("Add", one), ("Mul", value), ("Mul", half)]
+    names = [f"{result}.{k}" for k in range(len(steps) - 1)] + [result]
+    inputs = [list(steps[0][1:])] + [[below, *step[1:]] for below, step in zip(names, steps[1:], strict=False)]
+    return [helper.make_node(step[0], taken, [name]) for step, taken, name in zip(steps, inputs, names, strict=True)]
+
+
 def _operator(layer: nn.Module) -> tuple[str, dict[str, Any]]:
     if isinstance(layer, nn.Linear):
         return "Gemm", {"transB": 1}
     if isinstance(layer, nn.BatchNorm1d):
         return "BatchNormalization", {"epsilon": layer.eps}
+    if isinstance(layer, nn.LayerNorm):
+        return "LayerNormalization", {"epsilon": layer.eps, "axis": -1}
     return _OPERATORS[type(layer)]
 
 

@@ -15,11 +15,12 @@ from torch import nn
 
 from checkpoints.estimator_codec import ESTIMATORS, fitted_state
 from checkpoints.requirements import blaming
+from pretrain.architecture import Architecture
 from pretrain.dbm import DBM
 from pretrain.dbn import DBN
 from pretrain.exceptions import CheckpointError
-from pretrain.hidden_layers import ResidualLayer
-from pretrain.network import Architecture, Network
+from pretrain.hidden_layers import DenselyConnectedLayer, ResidualLayer
+from pretrain.network import Network
 from pretrain.scaling import Scaling
 from pretrain.stack import Stack
 
@@ -29,11 +30,12 @@ ACTIVATION_MODULES: dict[str, Any] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
     "softplus": nn.Softplus,
+    "gelu": nn.GELU,
     "identity": nn.Identity,
     "softmax": lambda: nn.Softmax(dim=1),
 }
 _OUTPUTS = {"classification": "softmax", "regression": "identity"}
-_EPSILON = 1e-5  # of every batch norm in the file format
+_EPSILON = 1e-5  # of every norm in the file format
 
 
 @torch.no_grad()
@@ -49,8 +51,8 @@ def to_torch(model: Any) -> nn.Sequential:
     Raises
     ------
     CheckpointError
-        If the model is a DBN or a DBM, has residual layers, or a layer of mixed units: no plain module computes
-        those.
+        If the model is a DBN or a DBM, has residual or densely connected layers, or a layer of mixed units: no plain
+        module computes those.
     """
     if ESTIMATORS.get(type(model).__name__) is type(model):
         model = fitted_state(model)["model"]
@@ -70,8 +72,9 @@ def to_torch(model: Any) -> nn.Sequential:
     else:
         spec = model.architecture
         for layer, activation in zip(model.hidden, spec.activations, strict=True):
-            if isinstance(layer, ResidualLayer):
-                raise CheckpointError("A network with residual layers is no nn.Sequential. Export it to npz.")
+            if isinstance(layer, ResidualLayer | DenselyConnectedLayer):
+                sort = "residual" if isinstance(layer, ResidualLayer) else "densely connected"
+                raise CheckpointError(f"A network with {sort} layers is no nn.Sequential. Export it to npz.")
             modules += [_linear(layer.linear.weight, layer.linear.bias), _norm(layer.norm), _activation(activation)]
         modules += [_linear(model.head.weight, model.head.bias), _activation(spec.output_activation)]
         outputs = {"regression": model.target_scaling, "reconstruction": model.scaling}
@@ -86,9 +89,9 @@ def from_torch(module: nn.Module, *, task: str = "classification", classes: Any 
     Parameters
     ----------
     module : nn.Sequential
-        `Linear` layers in float32, each but the last followed by what it wants of `BatchNorm1d`, an activation
-        (Sigmoid, Tanh, ReLU, LeakyReLU, Softplus) and `Dropout`; a `Dropout` may stand first and a `Softmax`,
-        `Sigmoid` (of a reconstruction) or nothing last. Sequentials in it are opened.
+        `Linear` layers in float32, each but the last followed by what it wants of `BatchNorm1d` or `LayerNorm`, an
+        activation (Sigmoid, Tanh, ReLU, LeakyReLU, Softplus, GELU) and `Dropout`; a `Dropout` may stand first and a
+        `Softmax`, `Sigmoid` (of a reconstruction) or nothing last. Sequentials in it are opened.
     task : {"classification", "regression", "reconstruction"}
         Of a classifier, the outputs are the logits of the classes, with or without a Softmax.
     classes : array of shape (n_outputs,) or None
@@ -110,8 +113,8 @@ def from_torch(module: nn.Module, *, task: str = "classification", classes: Any 
     legal = {"identity", _OUTPUTS.get(task, "sigmoid")}
     if last.activation not in legal or last.norm is not None or last.rate:
         raise CheckpointError(f"A network for {task} ends in a Linear layer and one of {', '.join(sorted(legal))}.")
-    if len({(layer.norm is None, layer.rate) for layer in hidden}) > 1:
-        raise CheckpointError("Batch norm and one rate of dropout must stand in all hidden layers, or in none.")
+    if len({(type(layer.norm), layer.rate) for layer in hidden}) > 1:
+        raise CheckpointError("One norm and one rate of dropout must stand in all hidden layers, or in none.")
     with blaming(f"The {type(module).__name__}"):
         architecture = Architecture(
             n_features=layers[0].linear.in_features,
@@ -120,7 +123,8 @@ def from_torch(module: nn.Module, *, task: str = "classification", classes: Any 
             activations=tuple(layer.activation for layer in hidden),
             output_activation=_OUTPUTS.get(task, last.activation),
             task=task,
-            batch_norm=any(layer.norm is not None for layer in hidden),
+            batch_norm=any(isinstance(layer.norm, nn.BatchNorm1d) for layer in hidden),
+            layer_norm=any(isinstance(layer.norm, nn.LayerNorm) for layer in hidden),
             input_dropout=input_rate,
             dropout=hidden[0].rate if hidden else 0.0,
         )
@@ -146,19 +150,19 @@ def copy_linear(target: nn.Linear, weight: Any, bias: Any = None) -> None:
 @dataclasses.dataclass
 class _PlainLayer:
     linear: nn.Linear
-    norm: nn.BatchNorm1d | None = None
+    norm: nn.BatchNorm1d | nn.LayerNorm | None = None
     activation: str = "identity"
     rate: float = 0.0
 
 
 def _read(modules: Sequence[nn.Module]) -> tuple[float, list[_PlainLayer]]:
     """The rate of dropout of the inputs, and the layers of a perceptron."""
-    sorts = {nn.Linear: "L", nn.BatchNorm1d: "N", nn.Dropout: "D"}
+    sorts = {nn.Linear: "L", nn.BatchNorm1d: "N", nn.LayerNorm: "N", nn.Dropout: "D"}
     order = "".join(sorts.get(type(module), "A") for module in modules)
     if not re.fullmatch(r"D?(LN?A?D?)+", order):
         raise CheckpointError(
-            "A plain multi-layer perceptron is Linear layers, each followed by BatchNorm1d, an activation and "
-            f"Dropout or some of these; got {', '.join(type(module).__name__ for module in modules)}."
+            "A plain multi-layer perceptron is Linear layers, each followed by BatchNorm1d or LayerNorm, an "
+            f"activation and Dropout or some of these; got {', '.join(type(module).__name__ for module in modules)}."
         )
     input_rate, layers = 0.0, []
     for module in modules:
@@ -169,6 +173,13 @@ def _read(modules: Sequence[nn.Module]) -> tuple[float, list[_PlainLayer]]:
         elif isinstance(module, nn.BatchNorm1d):
             if module.eps != _EPSILON or not module.affine or not module.track_running_stats:
                 raise CheckpointError(f"Batch norm must have eps={_EPSILON}, weights and statistics; got {module}.")
+            layers[-1].norm = module
+        elif isinstance(module, nn.LayerNorm):
+            of_units = module.normalized_shape == (layers[-1].linear.out_features,)
+            if module.eps != _EPSILON or not of_units or module.weight is None or module.bias is None:
+                raise CheckpointError(
+                    f"Layer norm must have eps={_EPSILON}, of all units, weights and biases; got {module}."
+                )
             layers[-1].norm = module
         elif isinstance(module, nn.Dropout) and layers:
             layers[-1].rate = module.p
@@ -233,9 +244,9 @@ def _affine(weight: np.ndarray, bias: np.ndarray, n_columns: int) -> nn.BatchNor
     return norm
 
 
-def _norm(norm: nn.BatchNorm1d | None) -> nn.BatchNorm1d | None:
+def _norm(norm: nn.BatchNorm1d | nn.LayerNorm | None) -> nn.BatchNorm1d | nn.LayerNorm | None:
     if norm is None:
         return None
-    copied = nn.BatchNorm1d(norm.num_features)
+    copied = nn.LayerNorm(len(norm.weight)) if isinstance(norm, nn.LayerNorm) else nn.BatchNorm1d(len(norm.weight))
     copied.load_state_dict(norm.state_dict())
     return copied

@@ -99,16 +99,23 @@ def require_kind(group: Group, path: str, kinds: Mapping[str, int]) -> str:
     return kind
 
 
-def require_config(group: Group, path: str, fields: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
-    """The settings of an object: a JSON object with exactly these keys, each of one of the given types."""
+def require_config(
+    group: Group,
+    path: str,
+    fields: Mapping[str, tuple[type, ...]],
+    optional: Mapping[str, tuple[type, ...]] | None = None,
+) -> dict[str, Any]:
+    """The settings of an object: a JSON object with exactly these keys, the optional ones or not, of these types."""
+    types_of = {**fields, **(optional or {})}
     where = f"the attribute {spec.CONFIG!r} of {path}"
     config = read_document(require_attribute(group, path, spec.CONFIG, str), where)
-    if not isinstance(config, dict) or set(config) != set(fields):
+    if not isinstance(config, dict) or not set(fields) <= set(config) <= set(types_of):
         found = ", ".join(config) if isinstance(config, dict) else type(config).__name__
-        raise CheckpointError(f"{where} must be a JSON object with the keys {', '.join(fields)}; got {found}.")
-    for key, types in fields.items():
-        if type(config[key]) not in types:
-            legal = " or ".join(t.__name__ for t in types)
+        maybe = f", and maybe {', '.join(optional)}" if optional else ""
+        raise CheckpointError(f"{where} must be a JSON object with the keys {', '.join(fields)}{maybe}; got {found}.")
+    for key in config:
+        if type(config[key]) not in types_of[key]:
+            legal = " or ".join(t.__name__ for t in types_of[key])
             raise CheckpointError(f"{key!r} in {where} must be of type {legal}; got {config[key]!r:.100}.")
     return config
 

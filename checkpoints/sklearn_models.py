@@ -9,8 +9,9 @@ from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 
 from checkpoints.plain_modules import copy_linear
+from pretrain.architecture import Architecture
 from pretrain.exceptions import CheckpointError
-from pretrain.network import Architecture, Network
+from pretrain.network import Network
 from pretrain.rbm import RBM
 from pretrain.stack import Stack
 

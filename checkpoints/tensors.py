@@ -67,26 +67,28 @@ def linear_tensors(linear: nn.Linear, prefix: str = "") -> Tensors:
     return {f"{prefix}weight": linear.weight, f"{prefix}bias": linear.bias}
 
 
-def norm_layout(n_units: int, prefix: str = "norm_") -> Layout:
-    """Datasets of a batch norm: what is learned, the running statistics, and the batches they are of."""
+def norm_layout(n_units: int, prefix: str = "norm_", *, layer_norm: bool = False) -> Layout:
+    """Datasets of a norm: what is learned; of batch norm the running statistics, and the batches they are of."""
     learned, running = ArraySpec((n_units,)), ArraySpec((n_units,), trainable=False)
-    return {
-        f"{prefix}weight": learned,
-        f"{prefix}bias": learned,
+    layout = {f"{prefix}weight": learned, f"{prefix}bias": learned}
+    if layer_norm:
+        return layout
+    return layout | {
         f"{prefix}mean": running,
         f"{prefix}variance": running,
         f"{prefix}n_batches": ArraySpec((), "<i8", trainable=False),
     }
 
 
-def norm_tensors(norm: nn.BatchNorm1d, prefix: str = "norm_") -> Tensors:
+def norm_tensors(norm: nn.BatchNorm1d | nn.LayerNorm, prefix: str = "norm_") -> Tensors:
     """See `norm_layout`."""
+    tensors: Tensors = {f"{prefix}weight": norm.weight, f"{prefix}bias": norm.bias}
+    if isinstance(norm, nn.LayerNorm):
+        return tensors
     assert norm.running_mean is not None
     assert norm.running_var is not None
     assert norm.num_batches_tracked is not None
-    return {
-        f"{prefix}weight": norm.weight,
-        f"{prefix}bias": norm.bias,
+    return tensors | {
         f"{prefix}mean": norm.running_mean,
         f"{prefix}variance": norm.running_var,
         f"{prefix}n_batches": norm.num_batches_tracked,

@@ -1,10 +1,11 @@
 """Read a classifier with h5py and NumPy alone, from what checkpoints/FORMAT.md says.
 
-`predict_proba` below knows nothing of this toolkit. It understands networks of dense layers; the page has a reader of
-all networks.
+`predict_proba` below knows nothing of this toolkit. It understands networks of dense layers, with batch norm or
+without; the page has a reader of all networks.
 """
 
 import json
+import math
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ ACTIVATIONS = {
     "relu": lambda a: np.maximum(a, 0),
     "leaky_relu": lambda a: np.where(a > 0, a, 0.01 * a),
     "softplus": lambda a: np.logaddexp(0, a),
+    "gelu": lambda a: 0.5 * a * (1 + np.vectorize(math.erf)(a / math.sqrt(2))),
     "identity": lambda a: a,
 }
 

@@ -96,7 +96,7 @@ ARMS: dict[str, Arm] = {
         *(Arm(name, baseline.summary, scratch_kind=name) for name, baseline in BASELINES.items()),
     )
 }
-DEFAULT_ARMS = ("dbn", "sdae", "sigmoid", "relu", "relu-dropout", "relu-bn", "residual")
+DEFAULT_ARMS = ("dbn", "sdae", "sigmoid", "relu", "relu-dropout", "relu-bn", "residual", "dense")
 
 
 def arms_named(names: tuple[str, ...]) -> list[Arm]:

@@ -11,8 +11,9 @@ import torch
 from sklearn.decomposition import PCA
 
 from pretrain import Finetuning
+from pretrain.architecture import Architecture
 from pretrain.exceptions import DataError
-from pretrain.network import Architecture, Network
+from pretrain.network import Network
 from pretrain.scaling import in_unit_interval
 from pretrain.settings import FinetuneSettings, TrainingSettings
 

@@ -26,6 +26,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "relu": torch.relu,
     "leaky_relu": functional.leaky_relu,
     "softplus": functional.softplus,
+    "gelu": functional.gelu,
     "identity": identity,
 }
 # What the units of a layer may be as well: a function of several columns.

@@ -10,9 +10,10 @@ from pretrain.activations import activation_function
 from pretrain.augmentation import Augmentation
 from pretrain.autoencoder import reconstruction_loss
 from pretrain.batches import Batch
-from pretrain.hidden_layers import Dropout
+from pretrain.dropout import RandomLayer
 from pretrain.learner import Learner
 from pretrain.network import Network
+from pretrain.stochastic_depth import StochasticDepth
 
 
 class BackpropLearner(Learner):
@@ -29,7 +30,7 @@ class BackpropLearner(Learner):
         One a layer, the output layer last; layers with factor 0 are frozen: their weights and the statistics
         of their batch norm do not move, and they drop no units.
     generator : torch.Generator
-        On the network's device; draws the dropped units.
+        On the network's device; draws the dropped units and blocks.
     dtype : torch.dtype
     loss : {"auto", "cross_entropy", "squared_error"}
         Of an autoencoder, see `FinetuneSettings.reconstruction_loss`.
@@ -55,13 +56,16 @@ class BackpropLearner(Learner):
         for layer, factor in zip(self._layers, rate_factors, strict=True):
             layer.requires_grad_(factor > 0)
         for module in network.modules():
-            if isinstance(module, Dropout):
+            if isinstance(module, RandomLayer):
                 module.generator = generator
+        self._leaves_out_blocks = any(m.rate > 0 for m in network.modules() if isinstance(m, StochasticDepth))
 
     @property
     def stochastic(self) -> bool:
-        """Whether units are dropped or rows changed."""
-        return self.augment is not None or any(m.rate > 0 for m in self.module.modules() if isinstance(m, Dropout))
+        """Whether units or blocks are dropped or rows changed."""
+        return self.augment is not None or any(
+            m.rate > 0 for m in self.module.modules() if isinstance(m, RandomLayer)
+        )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """One group a layer that is not frozen, with its rate factor."""
@@ -82,7 +86,15 @@ class BackpropLearner(Learner):
         loss = network_loss(self.module, output, batch, self.loss)
         self.module.zero_grad(set_to_none=True)
         loss.backward()
+        if self._leaves_out_blocks:
+            self._fill_missing_gradients()
         return loss.detach()
+
+    def _fill_missing_gradients(self) -> None:
+        # Of blocks that were left out: torch's fused SGD with momentum takes no parameter without a gradient.
+        for parameter in self.module.parameters():
+            if parameter.requires_grad and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
 
     def state_dict(self) -> dict[str, Any]:
         """The states of dropout and of the augmentation."""

@@ -1,11 +1,4 @@
-"""Networks from scratch: what pretraining is compared with.
-
-References
-----------
-.. [1] Glorot, X. & Bengio, Y. (2010). Understanding the difficulty of training deep feedforward neural
-       networks. AISTATS.
-.. [2] He, K. et al. (2015). Delving deep into rectifiers. ICCV.
-"""
+"""Networks from scratch: what pretraining is compared with."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,8 +8,10 @@ import torch
 from torch import nn
 
 from pretrain._validation import require_choice, require_sequence
+from pretrain.architecture import Architecture
 from pretrain.exceptions import SettingsError
-from pretrain.network import Architecture, Network
+from pretrain.initialisation import GAINS, INITIALISATIONS, initialise
+from pretrain.network import Network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +23,10 @@ class Baseline:
     summary : str
         One line for reports.
     activation : str
-    initialisation : {"xavier", "he"}
-        Xavier uniform [1]_, times torch's gain (1 for sigmoid, 5/3 for tanh units), or He normal [2]_. The
-        output layer is Xavier uniform with gain 1, every bias zero.
+        A name in `pretrain.initialisation.GAINS`.
+    initialisation : str
+        Of the hidden layers, a name in `pretrain.initialisation.INITIALISATIONS`. The output layer is Xavier uniform
+        with gain 1, every bias zero.
     options : dict
         Further fields of `Architecture`.
     """
@@ -41,23 +37,58 @@ class Baseline:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-XAVIER_GAINS = {"sigmoid": 1.0, "tanh": 5 / 3}  # torch.nn.init.calculate_gain
+_RESIDUAL = {"layer_type": "residual", "batch_norm": True}
 BASELINES: dict[str, Baseline] = {
-    "sigmoid": Baseline("sigmoid units, Xavier initialisation", "sigmoid", "xavier"),
-    "tanh": Baseline("tanh units, Xavier initialisation", "tanh", "xavier"),
-    "relu": Baseline("rectified linear units, He initialisation", "relu", "he"),
+    "sigmoid": Baseline("sigmoid units, Xavier initialisation", "sigmoid", "xavier_uniform"),
+    "sigmoid-gaussian": Baseline("sigmoid units, small Gaussian initial weights", "sigmoid", "gaussian"),
+    "sigmoid-sparse": Baseline("sigmoid units, sparse initialisation", "sigmoid", "sparse"),
+    "tanh": Baseline("tanh units, Xavier initialisation", "tanh", "xavier_uniform"),
+    "relu": Baseline("rectified linear units, He initialisation", "relu", "he_normal"),
+    "leaky-relu": Baseline("leaky rectified linear units, He initialisation", "leaky_relu", "he_normal"),
+    "softplus": Baseline("softplus units, He initialisation", "softplus", "he_normal"),
+    "gelu": Baseline("Gaussian error linear units, He initialisation", "gelu", "he_normal"),
+    "relu-orthogonal": Baseline("rectified linear units, orthogonal initialisation", "relu", "orthogonal"),
     "relu-dropout": Baseline(
         "rectified linear units, He initialisation, dropout 0.2 on inputs and 0.5 on hidden units",
         "relu",
-        "he",
+        "he_normal",
         {"input_dropout": 0.2, "dropout": 0.5},
     ),
-    "relu-bn": Baseline("rectified linear units, He initialisation, batch norm", "relu", "he", {"batch_norm": True}),
+    "relu-bn": Baseline(
+        "rectified linear units, He initialisation, batch norm", "relu", "he_normal", {"batch_norm": True}
+    ),
+    "relu-ln": Baseline(
+        "rectified linear units, He initialisation, layer norm", "relu", "he_normal", {"layer_norm": True}
+    ),
     "residual": Baseline(
         "residual MLP: pre-activation blocks with batch norm, rectified linear units, He initialisation",
         "relu",
-        "he",
-        {"layer_type": "residual", "batch_norm": True},
+        "he_normal",
+        _RESIDUAL,
+    ),
+    "residual-scaled": Baseline(
+        "residual MLP with scaled shortcuts",
+        "relu",
+        "he_normal",
+        {**_RESIDUAL, "shortcut": "scaled"},
+    ),
+    "residual-projected": Baseline(
+        "residual MLP with a matrix in every shortcut", "relu", "he_normal", {**_RESIDUAL, "shortcut": "projected"}
+    ),
+    "residual-dropped": Baseline(
+        "residual MLP with dropout 0.5 in every shortcut", "relu", "he_normal", {**_RESIDUAL, "shortcut": "dropped"}
+    ),
+    "stochastic-depth": Baseline(
+        "residual MLP with stochastic depth: the last block takes part in half of the steps, the others in more",
+        "relu",
+        "he_normal",
+        {**_RESIDUAL, "survival_probability": 0.5},
+    ),
+    "dense": Baseline(
+        "densely connected MLP: each layer sees all before it, batch norm, rectified linear units, He initialisation",
+        "relu",
+        "he_normal",
+        {"layer_type": "densely_connected", "batch_norm": True},
     ),
 }
 
@@ -72,6 +103,8 @@ def scratch_network(
     n_outputs: int,
     *,
     task: str = "classification",
+    activation: str | None = None,
+    initialisation: str | None = None,
     dropout: float | None = None,
     input_dropout: float | None = None,
     generator: torch.Generator,
@@ -85,6 +118,8 @@ def scratch_network(
     n_features, n_outputs : int
     hidden_layer_sizes : sequence of int
     task : {"classification", "regression"}
+    activation, initialisation : str or None
+        Names in `GAINS` and `INITIALISATIONS` of `pretrain.initialisation`, instead of those of the kind.
     dropout, input_dropout : float or None
         Instead of the rates of the kind.
     generator : torch.Generator
@@ -93,10 +128,16 @@ def scratch_network(
     Raises
     ------
     SettingsError
-        For an unknown kind.
+        For an unknown kind, activation or initialisation.
     """
     require_choice("scratch_network", "kind", kind, BASELINES)
     baseline = BASELINES[kind]
+    if activation is not None:
+        require_choice("scratch_network", "activation", activation, GAINS)
+        baseline = dataclasses.replace(baseline, activation=activation)
+    if initialisation is not None:
+        require_choice("scratch_network", "initialisation", initialisation, INITIALISATIONS)
+        baseline = dataclasses.replace(baseline, initialisation=initialisation)
     require_sequence("scratch_network", "hidden_layer_sizes", hidden_layer_sizes)
     rates = {"dropout": dropout, "input_dropout": input_dropout}
     options = {**baseline.options, **{name: rate for name, rate in rates.items() if rate is not None}}
@@ -159,17 +200,6 @@ def scratch_autoencoder(
 def _with_random_weights(network: Network, baseline: Baseline, generator: torch.Generator) -> Network:
     for module in network.hidden.modules():
         if isinstance(module, nn.Linear):
-            _initialise(module, baseline, generator)
-    nn.init.xavier_uniform_(network.head.weight, generator=generator)
-    nn.init.zeros_(network.head.bias)
+            initialise(module, baseline.initialisation, baseline.activation, generator=generator)
+    initialise(network.head, "xavier_uniform", "identity", generator=generator)
     return network
-
-
-def _initialise(linear: nn.Linear, baseline: Baseline, generator: torch.Generator) -> None:
-    if baseline.initialisation == "he":
-        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu", generator=generator)
-    else:
-        gain = XAVIER_GAINS[baseline.activation]
-        nn.init.xavier_uniform_(linear.weight, gain=gain, generator=generator)
-    if linear.bias is not None:
-        nn.init.zeros_(linear.bias)

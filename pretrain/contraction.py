@@ -19,6 +19,7 @@ References
        contractive auto-encoder. ECML PKDD, section 3.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -52,6 +53,11 @@ def leaky_relu_slope(a: torch.Tensor) -> torch.Tensor:
     return torch.full_like(a, LEAK).masked_fill(a > 0, 1.0)
 
 
+def gelu_slope(a: torch.Tensor) -> torch.Tensor:
+    """Phi(a) + a phi(a), with the distribution function and the density of N(0, 1)."""
+    return 0.5 * (1 + torch.erf(a / math.sqrt(2))) + a * torch.exp(-0.5 * a.square()) / math.sqrt(2 * math.pi)
+
+
 # f'(a) of every activation f in `pretrain.activations.ACTIVATIONS`.
 SLOPES: dict[str, Activation] = {
     "sigmoid": sigmoid_slope,
@@ -59,6 +65,7 @@ SLOPES: dict[str, Activation] = {
     "relu": relu_slope,
     "leaky_relu": leaky_relu_slope,
     "softplus": torch.sigmoid,
+    "gelu": gelu_slope,
     "identity": torch.ones_like,
 }
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from pretrain._validation import require_choice
+from pretrain.architecture import Architecture
 from pretrain.dbm import DBM
-from pretrain.network import Architecture, Network
+from pretrain.network import Network
 from pretrain.stack import map_rows
 from pretrain.unrolling import copy_linear, draw_head
 

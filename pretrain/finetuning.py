@@ -13,8 +13,8 @@ from pretrain.backprop import BackpropLearner, network_loss
 from pretrain.batches import Batch, BatchSource, as_dense_tensor, mean_one_weight
 from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
 from pretrain.device import resolve_device, resolve_precision
+from pretrain.dropout import RandomLayer
 from pretrain.exceptions import DataError, SettingsError
-from pretrain.hidden_layers import Dropout
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.settings import FinetuneSettings, TrainingSettings
@@ -179,7 +179,7 @@ class Finetuning:
         for parameter in self.network.parameters():
             parameter.grad = None
         for module in self.network.modules():
-            if isinstance(module, Dropout):
+            if isinstance(module, RandomLayer):
                 module.generator = None
 
 

@@ -1,82 +1,21 @@
 """Feed-forward networks."""
 
-import dataclasses
-from itertools import islice, pairwise
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from pretrain._validation import one_per_layer, require_choice, require_flag, require_number, require_sequence
-from pretrain.activations import LAYER_ACTIVATIONS, activation_function
-from pretrain.column_groups import parse_groups
+from pretrain.activations import activation_function
+from pretrain.architecture import Architecture
+from pretrain.dropout import Dropout
 from pretrain.exceptions import DataError, SettingsError
-from pretrain.hidden_layers import DenseLayer, Dropout, ResidualLayer
+from pretrain.hidden_layers import DenseLayer, DenselyConnectedLayer, ResidualLayer
 from pretrain.scaling import Scaling, inference_dtype
 from pretrain.stack import decode_rows, encode_rows, map_rows
-
-TASKS = ("classification", "regression", "reconstruction")
-LAYER_TYPES = ("dense", "residual")
-
-
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """Everything that says what a network is, short of its weights.
-
-    Parameters
-    ----------
-    n_features, n_outputs : int
-    hidden_layer_sizes : tuple of int
-    activations : tuple of str
-        One for each hidden layer.
-    output_activation : str
-        softmax with cross-entropy for classification, identity for regression; of a reconstruction what the first
-        layer decodes with: sigmoid with cross-entropy, all others with squared error.
-    task : {"classification", "regression", "reconstruction"}
-    layer_type : {"dense", "residual"}
-        "residual": the first hidden layer is dense, every further one a residual block.
-    batch_norm : bool
-        Of dense layers; residual blocks always have it.
-    input_dropout, dropout : float
-        Probability of dropping an input, and a hidden unit.
-    n_encoder_layers : int or None
-        Of a deep autoencoder: the hidden layer with this number (from 1) is the code.
-    """
-
-    n_features: int
-    n_outputs: int
-    hidden_layer_sizes: tuple[int, ...]
-    activations: tuple[str, ...]
-    output_activation: str = "softmax"
-    task: str = "classification"
-    layer_type: str = "dense"
-    batch_norm: bool = False
-    input_dropout: float = 0.0
-    dropout: float = 0.0
-    n_encoder_layers: int | None = None
-
-    def __post_init__(self) -> None:
-        owner = "a network"
-        for name in ("n_features", "n_outputs"):
-            require_number(owner, name, getattr(self, name), at_least=1, integer=True)
-        for name in ("hidden_layer_sizes", "activations"):
-            require_sequence(owner, name, getattr(self, name))
-        for size in self.hidden_layer_sizes:
-            require_number(owner, "hidden_layer_sizes", size, at_least=1, integer=True)
-        n_layers = len(self.hidden_layer_sizes)
-        activations: list[str] = one_per_layer(owner, "activations", self.activations, n_layers)
-        for activation, size in zip(activations, self.hidden_layer_sizes, strict=True):
-            parse_groups(f"activations of {owner}", activation, size, LAYER_ACTIVATIONS)
-        if self.n_encoder_layers is not None:
-            number, top = self.n_encoder_layers, max(n_layers, 1)
-            require_number(owner, "n_encoder_layers", number, at_least=1, at_most=top, integer=True)
-        require_flag(owner, "batch_norm", self.batch_norm)
-        parse_groups(f"output_activation of {owner}", self.output_activation, self.n_outputs, LAYER_ACTIVATIONS)
-        require_choice(owner, "task", self.task, TASKS)
-        require_choice(owner, "layer_type", self.layer_type, LAYER_TYPES)
-        for name in ("dropout", "input_dropout"):
-            require_number(owner, name, getattr(self, name), at_least=0, below=1)
+from pretrain.stochastic_depth import survival_probabilities
 
 
 class Network(nn.Module):
@@ -111,16 +50,8 @@ class Network(nn.Module):
         self.classes = classes
         self.target_scaling = target_scaling or Scaling.none()
         self.input_dropout = Dropout(architecture.input_dropout)
-        sizes = (architecture.n_features, *architecture.hidden_layer_sizes)
-        layers = [self._hidden_layer(k, below, above) for k, (below, above) in enumerate(pairwise(sizes))]
-        self.hidden: Any = nn.ModuleList(layers)  # of hidden layers; torch types the items as bare modules
-        self.head = nn.Linear(sizes[-1], architecture.n_outputs, device="meta").to_empty(device="cpu")
-
-    def _hidden_layer(self, k: int, n_inputs: int, n_units: int) -> nn.Module:
-        spec = self.architecture
-        if spec.layer_type == "residual" and k > 0:
-            return ResidualLayer(n_inputs, n_units, spec.activations[k], dropout=spec.dropout)
-        return DenseLayer(n_inputs, n_units, spec.activations[k], batch_norm=spec.batch_norm, dropout=spec.dropout)
+        self.hidden: Any = nn.ModuleList(_hidden_layers(architecture))  # torch types the items as bare modules
+        self.head = nn.Linear(architecture.widths[-1], architecture.n_outputs, device="meta").to_empty(device="cpu")
 
     @property
     def n_visible(self) -> int:
@@ -130,7 +61,7 @@ class Network(nn.Module):
     @property
     def n_hidden(self) -> int:
         """Units that `encode` gives: of the code layer of an autoencoder, else of the last hidden layer."""
-        return ((self.n_visible, *self.architecture.hidden_layer_sizes)[: self._n_encoded + 1])[-1]
+        return self.architecture.widths[self._n_encoded]
 
     @property
     def _n_encoded(self) -> int:
@@ -213,3 +144,22 @@ class Network(nn.Module):
     def _require_task(self, task: str, method: str) -> None:
         if self.architecture.task != task:
             raise SettingsError(f"{method} needs a network for {task}; this one is for {self.architecture.task}.")
+
+
+def _hidden_layers(spec: Architecture) -> Iterator[nn.Module]:
+    survival = survival_probabilities(len(spec.hidden_layer_sizes) - 1, spec.survival_probability)
+    for k, (n_units, activation) in enumerate(zip(spec.hidden_layer_sizes, spec.activations, strict=True)):
+        if spec.layer_type == "residual" and k > 0:
+            yield ResidualLayer(
+                spec.widths[k],
+                n_units,
+                activation,
+                dropout=spec.dropout,
+                layer_norm=spec.layer_norm,
+                shortcut=spec.shortcut,
+                survival_probability=survival[k - 1],
+            )
+        else:
+            cls = DenselyConnectedLayer if spec.layer_type == "densely_connected" else DenseLayer
+            norms = {"batch_norm": spec.batch_norm, "layer_norm": spec.layer_norm}
+            yield cls(spec.widths[k], n_units, activation, dropout=spec.dropout, **norms)

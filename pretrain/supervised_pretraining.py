@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from pretrain.architecture import Architecture
 from pretrain.backprop import BackpropLearner
 from pretrain.class_indices import UNLABELLED
 from pretrain.exceptions import DataError
-from pretrain.network import Architecture, Network
+from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.supervised_layer import SupervisedLayer
 

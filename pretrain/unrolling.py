@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from pretrain._validation import require_choice
+from pretrain.architecture import Architecture
 from pretrain.exceptions import SettingsError
-from pretrain.network import Architecture, Network
+from pretrain.network import Network
 from pretrain.stack import Stack
 
 

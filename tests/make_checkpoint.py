@@ -1,7 +1,8 @@
-"""Make `tests/data/checkpoint_v<N>.h5`, the file of format version N that every later version must read.
+"""Make `tests/data/checkpoint_v<N>.h5` and `network_v<N>.h5`, which every later version must read.
 
-Run once for each version, by hand, with the code that first writes it: `python tests/make_checkpoint.py`. The file
-carries its own expected predictions in the provenance.
+They are of format version N, and of version N of the kind `network`. Run once for each version, by hand, with the
+code that first writes it: `python tests/make_checkpoint.py`. The files carry their own expected predictions in the
+provenance.
 """
 
 from pathlib import Path
@@ -11,16 +12,25 @@ import torch
 
 import checkpoints
 from checkpoints.format import FORMAT_VERSION
+from checkpoints.network_codec import VERSION
 from pretrain.baselines import scratch_network
 from pretrain.scaling import Scaling
 
-TARGET = Path(__file__).parent / "data" / f"checkpoint_v{FORMAT_VERSION}.h5"
+DATA = Path(__file__).parent / "data"
 
 
 def main() -> None:
-    """Write the file; an existing one is left alone."""
+    """Write the files; existing ones are left alone."""
+    DATA.mkdir(exist_ok=True)
+    for name, kind in ((f"checkpoint_v{FORMAT_VERSION}", "residual"), (f"network_v{VERSION}", "stochastic-depth")):
+        if not (DATA / f"{name}.h5").exists():
+            make(DATA / f"{name}.h5", kind)
+
+
+def make(path: Path, kind: str) -> None:
+    """Write one file, a network of the kind of baselines that is named."""
     generator, rng = torch.Generator().manual_seed(1), np.random.default_rng(1)
-    network = scratch_network("residual", 7, (5, 3, 3), 2, generator=generator).eval()
+    network = scratch_network(kind, 7, (5, 3, 3), 2, generator=generator).eval()
     for name, tensor in network.state_dict().items():
         if "norm" in name and tensor.is_floating_point():
             tensor.uniform_(0.5, 1.5, generator=generator)
@@ -37,8 +47,7 @@ def main() -> None:
         "labels": network.predict(X).tolist(),
         "history": history,
     }
-    TARGET.parent.mkdir(exist_ok=True)
-    checkpoints.save(network, TARGET, history=history, provenance=provenance)
+    checkpoints.save(network, path, history=history, provenance=provenance)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from scipy.special import expit, log_softmax
 from stacks import rows
 from torch import nn
 
+from pretrain.architecture import Architecture
 from pretrain.finetuning import Finetuning
-from pretrain.network import Architecture, Network
+from pretrain.network import Network
 from pretrain.settings import FinetuneSettings, TrainingSettings
 
 N_ROWS, N_FEATURES, N_OUTPUTS = 23, 13, 3

@@ -7,6 +7,7 @@ import pytest
 import torch
 from oracles import arrays_of, finite_difference
 from scipy.special import expit
+from scipy.stats import norm
 
 from pretrain.activations import ACTIVATIONS
 from pretrain.autoencoder import Autoencoder, reconstruction_loss
@@ -23,6 +24,7 @@ NUMPY = {
     "relu": lambda a: np.maximum(a, 0),
     "leaky_relu": lambda a: np.where(a > 0, a, 0.01 * a),
     "softplus": lambda a: np.logaddexp(0, a),
+    "gelu": lambda a: a * norm.cdf(a),
     "identity": lambda a: a,
 }
 LOSSES = ("cross_entropy", "squared_error")

@@ -7,7 +7,8 @@ from torch import nn
 
 from pretrain.baselines import AUTOENCODER_BASELINES, BASELINES, scratch_autoencoder, scratch_network
 from pretrain.exceptions import SettingsError
-from pretrain.hidden_layers import DenseLayer, ResidualLayer
+from pretrain.hidden_layers import DenseLayer, DenselyConnectedLayer, ResidualLayer
+from pretrain.initialisation import initialise
 
 kinds = pytest.mark.parametrize("kind", BASELINES)
 
@@ -27,29 +28,38 @@ def test_shapes(kind, task):
     network = make(kind, task=task).eval()
     x = torch.rand(5, 97, generator=torch.Generator().manual_seed(0))
     assert network(x).shape == (5, 7)
-    assert [layer(h).shape[1] for h, layer in [(x, network.hidden[0])]] == [101]
+    assert network.hidden[0](x).shape[1] == network.architecture.widths[1] == (198 if kind == "dense" else 101)
     assert network.architecture.task == task
     assert network.architecture.output_activation == ("softmax" if task == "classification" else "identity")
     assert torch.isfinite(network(x)).all()
 
 
 @kinds
-def test_initial_weights_have_the_variance_of_the_theory(kind, seed):
-    network = make(kind, seed)
+def test_initial_weights_are_those_of_the_named_initialisation(kind, seed):
+    # What each initialisation draws is tested with it; here, that every matrix is drawn by it, with the right gain.
+    network, baseline = make(kind, seed), BASELINES[kind]
+    generator = torch.Generator().manual_seed(seed)
     for linear in linears(network):
-        n_out, n_in = linear.weight.shape
-        if BASELINES[kind].initialisation == "he":
-            variance, kurtosis = 2 / n_in, 3.0  # normal
-        else:
-            gain = {"sigmoid": 1, "tanh": 5 / 3}[BASELINES[kind].activation]
-            variance, kurtosis = gain**2 * 2 / (n_in + n_out), 1.8  # uniform
-            assert linear.weight.abs().max() <= np.sqrt(3 * variance)
-        error = np.sqrt((kurtosis - 1) / linear.weight.numel())
-        assert linear.weight.var().item() / variance == pytest.approx(1, abs=5 * error)
-        assert abs(linear.weight.mean().item()) < 5 * np.sqrt(variance / linear.weight.numel())
+        again = nn.Linear(linear.in_features, linear.out_features)
+        initialise(again, baseline.initialisation, baseline.activation, generator=generator)
+        assert torch.equal(linear.weight, again.weight)
         assert linear.bias is None or not linear.bias.any()
-    assert network.head.weight.var().item() == pytest.approx(2 / (103 + 7), rel=0.2)
+    n_out, n_in = network.head.weight.shape
+    assert network.head.weight.var().item() == pytest.approx(2 / (n_in + n_out), rel=0.2)
     assert not network.head.bias.any()
+
+
+@pytest.mark.parametrize(("name", "value"), [("activation", "gelu"), ("initialisation", "orthogonal")])
+def test_an_activation_and_an_initialisation_of_ones_own(name, value):
+    network, plain = make("relu-bn", **{name: value}), make("relu-bn")
+    assert network.architecture.batch_norm
+    assert set(network.architecture.activations) == {"gelu" if name == "activation" else "relu"}
+    expected = nn.Linear(97, 101)
+    initialisation = "he_normal" if name == "activation" else "orthogonal"
+    activation = "gelu" if name == "activation" else "relu"
+    initialise(expected, initialisation, activation, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(network.hidden[0].linear.weight, expected.weight)
+    assert not torch.equal(network.hidden[0].linear.weight, plain.hidden[0].linear.weight)
 
 
 @kinds
@@ -69,6 +79,13 @@ def test_kinds_are_what_they_say():
     residual = make("residual", sizes=(11, 11, 13))
     assert [type(layer) for layer in residual.hidden] == [DenseLayer, ResidualLayer, ResidualLayer]
     assert [layer.shortcut is None for layer in residual.hidden[1:]] == [True, False]
+    assert isinstance(make("relu-ln").hidden[1].norm, nn.LayerNorm)
+    dense = make("dense", sizes=(11, 13))
+    assert [type(layer) for layer in dense.hidden] == [DenselyConnectedLayer] * 2
+    assert [layer.linear.in_features for layer in dense.hidden] == [97, 108]
+    assert make("stochastic-depth", sizes=(11, 11, 11)).hidden[2].depth.survival_probability == 0.5
+    assert make("residual-projected", sizes=(11, 11)).hidden[1].shortcut is not None
+    assert make("residual-dropped", sizes=(11, 11)).hidden[1].shortcut_dropout.rate == 0.5
     for kind, baseline in BASELINES.items():
         assert make(kind).architecture.activations == (baseline.activation,) * 2
         assert baseline.summary
@@ -87,11 +104,13 @@ def test_no_hidden_layers():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("elu", {}, "kind of scratch_network must be one of sigmoid, tanh, relu, .*; got 'elu'"),
+        ("elu", {}, "kind of scratch_network must be one of sigmoid, .*, relu, .*; got 'elu'"),
         ("relu", {"sizes": 100}, "hidden_layer_sizes of scratch_network must be a list or a tuple"),
         ("relu", {"sizes": (5, 0)}, "hidden_layer_sizes of a network must be an integer >= 1; got 0"),
         ("relu", {"task": "ranking"}, "task of a network must be one of"),
         ("relu", {"dropout": 1.0}, "dropout of a network must be"),
+        ("relu", {"activation": "swish"}, "activation of scratch_network must be one of"),
+        ("relu", {"initialisation": "lecun"}, "initialisation of scratch_network must be one of gaussian"),
     ],
 )
 def test_illegal_values(kind, options, message):
@@ -129,7 +148,7 @@ def test_initial_weights_of_an_autoencoder(kind, seed):
     network = make_autoencoder(kind, seed, sizes=(101, 89))
     for linear in [*linears(network), network.head]:
         n_out, n_in = linear.weight.shape
-        if linear is not network.head and BASELINES[kind].initialisation == "he":
+        if linear is not network.head and BASELINES[kind].initialisation == "he_normal":
             variance, kurtosis = 2 / n_in, 3.0
             assert linear.weight.abs().max() > np.sqrt(3 * variance)  # normal, not uniform
         else:

@@ -96,8 +96,8 @@ CHANGES: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
         "/network/layers/00 is of kind 'conv'; expected one of: dense",
     ),
     "kind version": (
-        lambda f: f["network"].attrs.create("kind_version", 2),
-        "/network is a network in version 2; this program reads versions 1 to 1",
+        lambda f: f["network"].attrs.create("kind_version", 3),
+        "/network is a network in version 3; this program reads versions 1 to 2",
     ),
     "transposed": (
         lambda f: replace(f, "network/layers/00/weight", np.zeros((7, 5), np.float32)),

@@ -17,8 +17,9 @@ from pipelines.pca import fit_pca, linear_code_errors
 from pipelines.plots import to_svg
 from pipelines.preparation import prepare, prepare_as_before
 from pretrain import StackTransformer, unroll
+from pretrain.architecture import Architecture
 from pretrain.exceptions import DataError, SettingsError
-from pretrain.network import Architecture, Network
+from pretrain.network import Network
 from tests.stacks import make_stack
 
 SIZES = (64, 7, 3)

@@ -42,7 +42,7 @@ ESTIMATORS = [
     DBNRegressor(**SMALL),
     SDAEClassifier(**SMALL),
     SDAERegressor(**SMALL),
-    *(ScratchClassifier(kind, **SUPERVISED) for kind in ("relu", "sigmoid", "relu-bn", "residual")),
+    *(ScratchClassifier(kind, **SUPERVISED) for kind in ("relu", "relu-bn", "residual", "dense")),
     # The battery's two features leave nothing to drop, and half of eleven units is too little: a wider net.
     ScratchClassifier("relu-dropout", **{**SUPERVISED, "hidden_layer_sizes": (101, 53)}, input_dropout=0.0),
     ScratchRegressor(**SUPERVISED),

@@ -14,12 +14,13 @@ from torch import nn
 import checkpoints
 from checkpoints import foreign_formats, onnx_graph
 from pipelines.cli import main
+from pretrain.architecture import Architecture
 from pretrain.autoencoder import Autoencoder
 from pretrain.baselines import BASELINES, scratch_autoencoder, scratch_network
 from pretrain.dbm import DBM
 from pretrain.estimators import DeepAutoencoder
 from pretrain.exceptions import CheckpointError
-from pretrain.network import Architecture, Network
+from pretrain.network import Network
 from pretrain.rbm import RBM
 from pretrain.scaling import Scaling
 from pretrain.stack import Stack
@@ -70,7 +71,7 @@ def autoencoder() -> Network:
 
 # Whatever can be exported: networks of every kind, task and scaling, stacks of every kind of layer, estimators.
 MODELS: dict[str, Any] = {
-    **{name: classifier(name) for name in BASELINES if name != "residual"},
+    **{name: classifier(name) for name, baseline in BASELINES.items() if "layer_type" not in baseline.options},
     **{f"scaling-{kind}": classifier("tanh", kind) for kind in Scaling.KINDS},
     "no-hidden-layer": classifier("sigmoid", sizes=()),
     "regressor": regressor(),
@@ -212,8 +213,14 @@ def test_the_state_of_a_run_is_no_model(tmp_path: Path) -> None:
         assert (done.exit_code, "state of an unfinished run is no model" in done.output) == (2, True)
 
 
-def test_what_a_network_exports_comes_back() -> None:
-    network = classifier()
+def test_densely_connected_layers_are_no_plain_module() -> None:
+    with pytest.raises(CheckpointError, match=r"A network with densely connected layers is no nn.Sequential"):
+        checkpoints.to_torch(classifier("dense"))
+
+
+@pytest.mark.parametrize("baseline", ["relu-bn", "relu-ln", "gelu"])
+def test_what_a_network_exports_comes_back(baseline: str) -> None:
+    network = classifier(baseline)
     network.scaling = Scaling.none()
     back = checkpoints.from_torch(checkpoints.to_torch(network), classes=network.classes)
     assert all(torch.equal(back.state_dict()[name], tensor) for name, tensor in network.state_dict().items())

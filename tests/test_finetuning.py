@@ -28,9 +28,9 @@ from supervised_problem import (
 
 from pretrain.backprop import BackpropLearner, network_loss
 from pretrain.batches import Batch
+from pretrain.dropout import Dropout
 from pretrain.exceptions import SettingsError
 from pretrain.finetuning import Finetuning
-from pretrain.hidden_layers import Dropout
 from pretrain.random_streams import RandomStreams
 from pretrain.unrolling import unroll
 

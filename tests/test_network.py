@@ -9,9 +9,10 @@ from stacks import rows
 from torch import nn
 
 from pretrain.activations import ACTIVATIONS, activation_function
+from pretrain.architecture import Architecture
 from pretrain.exceptions import DataError, SettingsError
-from pretrain.hidden_layers import DenseLayer, ResidualLayer
-from pretrain.network import Architecture, Network
+from pretrain.hidden_layers import SHORTCUTS, DenseLayer, DenselyConnectedLayer, ResidualLayer
+from pretrain.network import Network
 from pretrain.scaling import Scaling
 
 
@@ -58,6 +59,85 @@ def test_residual_layer(n_inputs, n_units, seed):
     shortcut = x if n_inputs == n_units else x @ layer.shortcut.weight.T
     torch.testing.assert_close(layer(x), shortcut + outer)
     assert (layer.shortcut is None) == (n_inputs == n_units)
+
+
+def layer_norm(z, weights):
+    variance = z.var(dim=1, keepdim=True, unbiased=False)
+    return (z - z.mean(dim=1, keepdim=True)) / (variance + 1e-5).sqrt() * weights.weight + weights.bias
+
+
+def test_layer_norm(seed):
+    x = torch.from_numpy(rows(seed, 11, 5)).double()
+    dense = randomise(DenseLayer(5, 3, "tanh", layer_norm=True), seed).double()
+    total = x @ dense.linear.weight.T + dense.linear.bias
+    torch.testing.assert_close(dense(x), torch.tanh(layer_norm(total, dense.norm)))
+    block = randomise(ResidualLayer(5, 5, "relu", layer_norm=True), seed).double()
+    inner = torch.relu(layer_norm(x, block.norm)) @ block.linear.weight.T + block.linear.bias
+    outer = torch.relu(layer_norm(inner, block.inner_norm)) @ block.outer.weight.T + block.outer.bias
+    torch.testing.assert_close(block(x), x + outer)
+
+
+@pytest.mark.parametrize("shortcut", SHORTCUTS)
+@pytest.mark.parametrize(("n_inputs", "n_units"), [(5, 5), (5, 3)])
+def test_shortcuts(shortcut, n_inputs, n_units, seed):
+    block = randomise(ResidualLayer(n_inputs, n_units, "relu", shortcut=shortcut), seed).double()
+    x = torch.from_numpy(rows(seed, 11, n_inputs)).double()
+    block.shortcut_dropout.generator = generator_of(seed)
+    block.eval()
+    kept = x if block.shortcut is None else x @ block.shortcut.weight.T
+    assert (block.shortcut is None) == (n_inputs == n_units and shortcut != "projected")
+    branch = block._branch(x)
+    scale = 0.5 if shortcut == "scaled" else 1.0
+    torch.testing.assert_close(block(x), scale * (kept + branch))
+    block.shortcut_dropout.train()
+    ratio = (block(x) - scale * branch) / kept
+    # Of a dropped shortcut half of the entries are left, doubled.
+    wanted = {0.0, 2.0} if shortcut == "dropped" else {scale}
+    assert set(ratio.round(decimals=6).abs().flatten().tolist()) == wanted
+
+
+def test_a_densely_connected_layer_keeps_its_inputs(seed):
+    layer = randomise(DenselyConnectedLayer(5, 3, "tanh"), seed).double()
+    x = torch.from_numpy(rows(seed, 11, 5)).double()
+    h = torch.tanh(x @ layer.linear.weight.T + layer.linear.bias)
+    torch.testing.assert_close(layer(x), torch.cat([x, h], dim=1))
+
+
+def test_a_densely_connected_network_by_hand(seed):
+    network = small_network(seed, layer_type="densely_connected").double()
+    x = torch.from_numpy(rows(seed, 11, 5)).double()
+    first, second = (layer.linear for layer in network.hidden)
+    assert [tuple(m.weight.shape) for m in (first, second, network.head)] == [(7, 5), (11, 12), (3, 23)]
+    seen = torch.cat([x, torch.relu(x @ first.weight.T + first.bias)], dim=1)
+    seen = torch.cat([seen, torch.tanh(seen @ second.weight.T + second.bias)], dim=1)
+    torch.testing.assert_close(network.encode(x), seen)
+    torch.testing.assert_close(network(x), seen @ network.head.weight.T + network.head.bias)
+    assert network.n_hidden == 23
+    assert network.transform(rows(seed, 11, 5).astype(np.float64)).shape == (11, 23)
+    assert network.architecture.widths == (5, 12, 23)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layer_type": "densely_connected", "batch_norm": True},
+        {"layer_type": "residual", "layer_norm": True},
+        {"layer_type": "residual", "shortcut": "projected"},
+        {"layer_type": "residual", "shortcut": "scaled", "survival_probability": 0.5},
+        {"activations": ("gelu", "softplus"), "layer_norm": True},
+    ],
+    ids=str,
+)
+def test_gradients_against_finite_differences(options, seed):
+    network = small_network(seed, **{"hidden_layer_sizes": (3, 3), "activations": ("gelu", "tanh"), **options})
+    network = network.double().eval()
+    x = torch.from_numpy(rows(seed, 2, 5)).double().requires_grad_()
+    names, values = zip(*network.named_parameters(), strict=True)
+
+    def outputs(x, *parameters):
+        return torch.func.functional_call(network, dict(zip(names, parameters, strict=True)), x)
+
+    assert torch.autograd.gradcheck(outputs, (x, *values))
 
 
 def test_residual_networks_begin_with_a_dense_layer():
@@ -175,7 +255,15 @@ LEGAL = Architecture(5, 3, (7, 11), ("relu", "relu"))
         ({"activations": ("relu", "swish")}, "activations of a network must be one of sigmoid.*'swish'"),
         ({"output_activation": "swish"}, "output_activation of a network must be one of sigmoid.*'swish'"),
         ({"task": "ranking"}, "task of a network must be one of classification, regression, reconstruction"),
-        ({"layer_type": "dense-net"}, "layer_type of a network must be one of dense, residual"),
+        ({"layer_type": "dense-net"}, "layer_type of a network must be one of dense, residual, densely_connected"),
+        ({"layer_norm": "yes"}, "layer_norm of a network must be True or False"),
+        ({"layer_norm": True, "batch_norm": True}, "a network has batch_norm or layer_norm, not both"),
+        ({"shortcut": "gated", "layer_type": "residual"}, "shortcut of a network must be one of identity, scaled"),
+        (
+            {"shortcut": "scaled"},
+            "shortcut of a network is for residual blocks; .* Got 'scaled' with",
+        ),
+        ({"survival_probability": 0.5}, "survival_probability of a network is for residual blocks"),
         ({"batch_norm": 1}, "batch_norm of a network must be True or False"),
         ({"dropout": 1.0}, "dropout of a network must be a finite number >= 0 and < 1"),
         ({"input_dropout": -0.1}, "input_dropout of a network must be a finite number >= 0 and < 1"),

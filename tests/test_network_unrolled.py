@@ -7,9 +7,9 @@ import pytest
 import torch
 from stacks import KINDS, SCALED_KINDS, SIZES, make_stack, rows
 
+from pretrain.architecture import Architecture
+from pretrain.dropout import Dropout
 from pretrain.exceptions import SettingsError
-from pretrain.hidden_layers import Dropout
-from pretrain.network import Architecture
 from pretrain.scaling import Scaling
 from pretrain.unrolling import unroll
 

@@ -16,9 +16,15 @@ class ScratchEstimator(SupervisedEstimator):
 
     Parameters
     ----------
-    kind : {"relu", "sigmoid", "tanh", "relu-dropout", "relu-bn", "residual"}, default="relu"
-        Activation, initialisation and tricks; see `pretrain.baselines.BASELINES`.
+    kind : str, default="relu"
+        Activation, initialisation and tricks: a name in `pretrain.baselines.BASELINES`, such as "relu", "sigmoid",
+        "relu-dropout", "relu-bn", "relu-ln", "residual", "stochastic-depth", "dense".
     hidden_layer_sizes : tuple of int, default=(256, 256)
+    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "softplus", "gelu", "identity"} or None, default=None
+        Of the hidden units; None takes that of the kind.
+    initialisation : {"gaussian", "sparse", "xavier_normal", "xavier_uniform", "he_normal", "he_uniform",\
+ "orthogonal"} or None, default=None
+        Of the hidden layers, see `pretrain.initialisation`; None takes that of the kind.
     dropout, input_dropout : float or None, default=None
         Probability of dropping a hidden unit, an input; None takes the rates of the kind.
     solver, learning_rate_init, schedule, momentum, max_iter, batch_size, alpha, max_norm, early_stopping,\
@@ -33,6 +39,8 @@ class ScratchEstimator(SupervisedEstimator):
         kind: str = "relu",
         hidden_layer_sizes: Any = (256, 256),
         *,
+        activation: str | None = None,
+        initialisation: str | None = None,
         dropout: float | None = None,
         input_dropout: float | None = None,
         solver: str = "adam",
@@ -56,6 +64,8 @@ class ScratchEstimator(SupervisedEstimator):
     ) -> None:
         self.kind = kind
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.initialisation = initialisation
         self.dropout = dropout
         self.input_dropout = input_dropout
         self.solver = solver
@@ -84,6 +94,8 @@ class ScratchEstimator(SupervisedEstimator):
             self.hidden_layer_sizes,
             rows.targets.n_outputs,
             task=self.task,
+            activation=self.activation,
+            initialisation=self.initialisation,
             dropout=self.dropout,
             input_dropout=self.input_dropout,
             generator=streams.generator("init"),

@@ -27,7 +27,7 @@ class SDAEEstimator(PretrainedEstimator):
     contraction : float, default=0.0
         Weight of the squared Frobenius norm of the code's Jacobian, the penalty of contractive autoencoders.
     tied : bool, default=True
-    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "softplus", "identity"}, default="sigmoid"
+    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "softplus", "gelu", "identity"}, default="sigmoid"
     pretrain_epochs : int or "auto", default="auto"
         Epochs a layer; "auto" is 10 on large data, more on small (see `pretrain.budget`).
     pretrain_learning_rate : float, default=1e-3

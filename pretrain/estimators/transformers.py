@@ -80,7 +80,7 @@ class StackTransformer(StackEstimator):
     contraction_higher_order, contraction_noise : float, default=0.0, 0.1
         Of autoencoders: weight of the change of the code's Jacobian under small noise, and that noise's standard
         deviation.
-    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "softplus", "identity"}, default="sigmoid"
+    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "softplus", "gelu", "identity"}, default="sigmoid"
         Of autoencoders and supervised layers.
     reconstruction_loss : {"auto", "cross_entropy", "squared_error"}, default="auto"
         Of autoencoders; "auto" is cross-entropy for input in [0, 1], else squared error.
