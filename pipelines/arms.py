@@ -29,17 +29,18 @@ class Arm:
     layer : LayerSettings or None
         How each layer is pretrained: on all training rows, or, with labels, on the labelled rows of the budget; None
         for a network from scratch.
-    scratch_kind : str or None
-        A name in `pretrain.baselines.BASELINES`, for a network from scratch.
+    kind : str or None
+        A name in `pretrain.baselines.BASELINES`: of a network from scratch, or, of layers that are pretrained, one
+        that begins with their weights, see `pretrain.pretrained_networks`. None: the layers are unrolled.
     finetune : FinetuneSettings
     dropout, input_dropout : float
-        Of a pretrained network in fine-tuning.
+        Of an unrolled network in fine-tuning.
     """
 
     name: str
     summary: str
     layer: LayerSettings | None = None
-    scratch_kind: str | None = None
+    kind: str | None = None
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
     dropout: float = 0.0
     input_dropout: float = 0.0
@@ -57,10 +58,10 @@ class Arm:
     def to_dict(self) -> dict[str, Any]:
         """Everything that decides what the arm does, JSON-able."""
         network: dict[str, Any] = {"dropout": self.dropout, "input_dropout": self.input_dropout}
-        if self.scratch_kind is not None:
-            baseline = BASELINES[self.scratch_kind]
+        if self.kind is not None:
+            baseline = BASELINES[self.kind]
             network |= {
-                "kind": self.scratch_kind,
+                "kind": self.kind,
                 "activation": baseline.activation,
                 "initialisation": baseline.initialisation,
                 **baseline.options,
@@ -93,7 +94,11 @@ ARMS: dict[str, Arm] = {
             "sigmoid layers pretrained greedily with the labels of the budget, unrolled and fine-tuned",
             layer=SupervisedSettings(),
         ),
-        *(Arm(name, baseline.summary, scratch_kind=name) for name, baseline in BASELINES.items()),
+        *(Arm(name, baseline.summary, kind=name) for name, baseline in BASELINES.items()),
+        *(
+            Arm(f"pretrained-{kind}", f"RBMs as the first weights of: {BASELINES[kind].summary}", RBMSettings(), kind)
+            for kind in ("relu", "relu-dropout", "relu-bn", "residual")
+        ),
     )
 }
 DEFAULT_ARMS = ("dbn", "sdae", "sigmoid", "relu", "relu-dropout", "relu-bn", "residual", "dense")

@@ -20,6 +20,7 @@ from pipelines.provenance import origin
 from pretrain import Finetuning, Stack, unroll
 from pretrain.baselines import scratch_network
 from pretrain.network import Network
+from pretrain.pretrained_networks import pretrained_network
 from pretrain.random_streams import RandomStreams
 from pretrain.rehearsal import rehearse_finetuning
 from pretrain.settings import to_dict
@@ -169,7 +170,7 @@ class Bench:
 
     def _initial_network(self, cell: Cell, stack: Stack | None) -> Network:
         streams = RandomStreams(cell.seed)
-        if stack is not None:
+        if stack is not None and cell.arm.kind is None:
             network = unroll(
                 stack,
                 INTO[self.targets.task],
@@ -179,9 +180,18 @@ class Bench:
                 generator=streams.generator("head"),
             )
             return self.targets.attach(network)
-        assert cell.arm.scratch_kind is not None
+        assert cell.arm.kind is not None
+        if stack is not None:
+            network = pretrained_network(
+                cell.arm.kind,
+                stack,
+                self.targets.n_outputs,
+                task=self.targets.task,
+                generator=streams.generator("init"),
+            )
+            return self.targets.attach(network)
         network = scratch_network(
-            cell.arm.scratch_kind,
+            cell.arm.kind,
             self.prepared.dataset.X.shape[1],
             self.hidden_layer_sizes,
             self.targets.n_outputs,

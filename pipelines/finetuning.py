@@ -16,11 +16,13 @@ from pretrain.baselines import scratch_network
 from pretrain.device import resolve_device
 from pretrain.exceptions import DataError
 from pretrain.network import Network
+from pretrain.pretrained_networks import pretrained_network
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
 from pretrain.settings import FinetuneSettings, to_dict
 
 INTO = {"classification": "classifier", "regression": "regressor", "reconstruction": "autoencoder"}
+PRETRAINED = "pretrained-"  # before the kind of a network that begins with the weights of a stack
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +82,8 @@ def run_finetune(
     Parameters
     ----------
     start : str
-        "pretrained", or a name in `BASELINES` for random weights in a network of the stack's sizes.
+        "pretrained", or a name in `BASELINES` for random weights in a network of the stack's sizes, or such a name
+        after "pretrained-", for the stack's weights in a network of that kind.
     dropout, input_dropout : float or None
         None is 0, or what the baseline has.
     pretraining : dict
@@ -155,6 +158,16 @@ def _initial(
     targets = Targets.of(prepared.train_labels(), task)
     if start == "pretrained":
         network = unrolled(n_outputs=targets.n_outputs, generator=streams.generator("head"))
+    elif start.startswith(PRETRAINED):
+        network = pretrained_network(
+            start.removeprefix(PRETRAINED),
+            stack,
+            targets.n_outputs,
+            task=task,
+            dropout=dropout,
+            input_dropout=input_dropout,
+            generator=streams.generator("init"),
+        )
     else:
         network = scratch_network(
             start,

@@ -166,7 +166,7 @@ ILLEGAL = {
     "tied": ("yes", 1),
     "activation": ("sine",),
     "initialisation": ("lecun",),
-    "kind": ("transformer", None),
+    "kind": ("transformer", 3),
     "pretrain_epochs": (-1, 1.5, "many"),
     "pretrain_learning_rate": (0, -1, np.nan),
     "pretrain_schedule": ("random",),

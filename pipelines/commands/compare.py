@@ -24,7 +24,7 @@ from pipelines.commands.options import (
 )
 from pipelines.commands.parameter_types import LAYER_SIZES, AutoOr, CommaList
 from pipelines.comparison import Comparison
-from pipelines.preparation import prepare
+from pipelines.preparation import prepare, wants_unit_interval
 from pipelines.progress import TrainingProgress
 from pipelines.statistics import format_table, summarise, verdict
 
@@ -110,7 +110,7 @@ def compare(
         scaling=scaling,
         seed=split_seed,
         test_fraction=test_fraction,
-        unit_interval=any(arm.name.startswith("dbn") for arm in chosen),
+        unit_interval=any(arm.layer is not None and wants_unit_interval(arm.layer) for arm in chosen),
     )
     comparison = Comparison(
         prepared,

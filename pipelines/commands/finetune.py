@@ -21,15 +21,16 @@ from pipelines.commands.options import (
     training_settings,
 )
 from pipelines.commands.parameter_types import CommaList
-from pipelines.finetuning import INTO, run_finetune
+from pipelines.finetuning import INTO, PRETRAINED, run_finetune
 from pipelines.preparation import prepare_as_before, require_features, same_data
 from pipelines.resuming import Resuming
 from pretrain import Stack
 from pretrain.baselines import BASELINES
 from pretrain.exceptions import SettingsError
+from pretrain.pretrained_networks import PRETRAINED_BASELINES
 from pretrain.settings import FinetuneSettings
 
-STARTS = ("pretrained", *BASELINES)
+STARTS = ("pretrained", *(PRETRAINED + kind for kind in PRETRAINED_BASELINES), *BASELINES)
 TASKS = {name: task for task, name in INTO.items()}
 
 
@@ -56,7 +57,8 @@ def _settings(given: dict[str, Any]) -> FinetuneSettings:
     type=click.Choice(STARTS),
     default="pretrained",
     show_default=True,
-    help="Weights: the stack's, or random in a network of its sizes, the control.",
+    help="Weights: the stack's, also in a network of another kind, or random in one of its sizes, the control.",
+    metavar="pretrained|pretrained-KIND|KIND",
 )
 @click.option("--head-epochs", type=int, default=0, show_default=True, help="First epochs, output layer alone.")
 @click.option("--layer-learning-rates", type=CommaList(click.FLOAT), help="One factor a layer, output layer last.")
@@ -95,8 +97,9 @@ def finetune(
     """Unroll the stack in STACK into a network and fine-tune it on the labels of DATA.
 
     The test rows are the ones that were set aside when the stack was pretrained. Early stopping holds
-    validation rows out of the training rows. With --start the weights of STACK are not used: its sizes, split and
-    scaling are.
+    validation rows out of the training rows. With --start KIND (sigmoid, relu, relu-bn, residual, dense, ...) the
+    weights of STACK are not used: its sizes, split and scaling are; with --start pretrained-KIND its weights,
+    rescaled, are the first ones of a network of that kind.
     """
     settings = _settings(given)
     if start != "pretrained" and into == "autoencoder":

@@ -30,6 +30,10 @@ class DBNEstimator(PretrainedEstimator):
     pretrain_momentum : float, default=0.9
         0.5 in the first 5 epochs, then this.
     pretrain_weight_decay : float, default=2e-4
+    kind : str or None, default=None
+        Of the network that is fine-tuned: None for the stack unrolled; or a name in `pretrain.baselines.BASELINES`,
+        such as "relu-bn" or "residual", whose first weights are those of the stack, rescaled (see
+        `pretrain.pretrained_networks`).
     head_epochs : int, default=0
         Epochs in which the output layer learns alone, before `max_iter` epochs of fine-tuning.
     solver : {"adam", "adamw", "sgd", "adagrad", "rmsprop", "lbfgs"}, default="adam"
@@ -84,6 +88,7 @@ class DBNEstimator(PretrainedEstimator):
         pretrain_batch_size: Any = "auto",
         pretrain_momentum: float = 0.9,
         pretrain_weight_decay: float = 2e-4,
+        kind: str | None = None,
         head_epochs: int = 0,
         solver: str = "adam",
         learning_rate_init: float = 1e-3,
@@ -115,6 +120,7 @@ class DBNEstimator(PretrainedEstimator):
         self.pretrain_batch_size = pretrain_batch_size
         self.pretrain_momentum = pretrain_momentum
         self.pretrain_weight_decay = pretrain_weight_decay
+        self.kind = kind
         self.head_epochs = head_epochs
         self.solver = solver
         self.learning_rate_init = learning_rate_init

@@ -6,6 +6,7 @@ from typing import Any
 from pretrain.estimators.pretraining_cache import Pretraining, pretrained
 from pretrain.estimators.supervised import SupervisedEstimator, TrainingRows
 from pretrain.network import Network
+from pretrain.pretrained_networks import pretrained_network
 from pretrain.random_streams import RandomStreams
 from pretrain.rehearsal import rehearse_finetuning
 from pretrain.scaling import Scaling
@@ -51,6 +52,16 @@ class PretrainedEstimator(SupervisedEstimator):
         return self._unrolled(stack, n_outputs, streams)
 
     def _unrolled(self, stack: Stack, n_outputs: int, streams: RandomStreams) -> Network:
+        if self.kind is not None:
+            return pretrained_network(
+                self.kind,
+                stack,
+                n_outputs,
+                task=self.task,
+                dropout=self.dropout,
+                input_dropout=self.input_dropout,
+                generator=streams.generator("init"),
+            )
         return unroll(
             stack,
             "classifier" if self.task == "classification" else "regressor",

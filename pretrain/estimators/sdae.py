@@ -34,6 +34,10 @@ class SDAEEstimator(PretrainedEstimator):
     pretrain_batch_size : int or "auto", default="auto"
         "auto" is a fiftieth of the rows, between 10 and 100.
     pretrain_solver : str, default="adam"
+    kind : str or None, default=None
+        Of the network that is fine-tuned: None for the stack unrolled; or a name in `pretrain.baselines.BASELINES`,
+        such as "relu-bn" or "residual", whose first weights are those of the stack, rescaled (see
+        `pretrain.pretrained_networks`).
     head_epochs, solver, learning_rate_init, schedule, momentum, max_iter, batch_size, alpha, max_norm, dropout,\
  input_dropout, early_stopping, validation_fraction, n_iter_no_change, tol, warm_start, memory, device, precision,\
  verbose, random_state
@@ -62,6 +66,7 @@ class SDAEEstimator(PretrainedEstimator):
         pretrain_learning_rate: float = 1e-3,
         pretrain_batch_size: Any = "auto",
         pretrain_solver: str = "adam",
+        kind: str | None = None,
         head_epochs: int = 0,
         solver: str = "adam",
         learning_rate_init: float = 1e-3,
@@ -98,6 +103,7 @@ class SDAEEstimator(PretrainedEstimator):
         self.pretrain_learning_rate = pretrain_learning_rate
         self.pretrain_batch_size = pretrain_batch_size
         self.pretrain_solver = pretrain_solver
+        self.kind = kind
         self.head_epochs = head_epochs
         self.solver = solver
         self.learning_rate_init = learning_rate_init
