@@ -119,6 +119,10 @@ class Bench:
         rehearse_finetuning(self._initial_network(Cell(arm, "all", 0), stack), arm.finetune)
 
     def _supervised(self, cell: Cell, network: Network, rows: np.ndarray) -> Finetuning:
+        unlabelled = None
+        if cell.arm.finetune.pseudo_labels > 0:
+            others = np.setdiff1d(self.prepared.split.train, rows)
+            unlabelled = self.prepared.scaling.apply(self.prepared.dataset.X[others])
         return Finetuning(
             network,
             self.prepared.scaling.apply(self.prepared.dataset.X[rows]),
@@ -126,6 +130,7 @@ class Bench:
             cell.arm.finetune,
             seed=cell.seed,
             device=self.device,
+            unlabelled=unlabelled,
             stage="finetune" if cell.arm.pretrained else "train",
             progress_seconds=PROGRESS_SECONDS,
         )

@@ -11,6 +11,7 @@ from pretrain import DBM, DBN, Stack
 from pretrain.class_indices import UNLABELLED
 from pretrain.device import resolve_device
 from pretrain.exceptions import DataError, SettingsError
+from pretrain.monte_carlo import predict_by_dropout
 from pretrain.network import Network
 from pretrain.reconstruction import reconstruction_errors
 
@@ -103,6 +104,45 @@ def evaluate(model: Any, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
         "n_test": len(X),
         **({"n_unlabelled": n_given - len(X)} if n_given > len(X) else {}),
         "seconds": time.perf_counter() - started,
+    }
+
+
+def evaluate_by_dropout(
+    network: Any, X: np.ndarray, y: np.ndarray | None, *, dropout_draws: int, seed: int
+) -> dict[str, Any]:
+    """The error of predictions averaged over networks with units dropped, see `pretrain.monte_carlo`.
+
+    Parameters
+    ----------
+    network : Network
+    X, y : ndarray
+        As in `evaluate`.
+    dropout_draws, seed : int
+        See `predict_by_dropout`.
+
+    Returns
+    -------
+    dict
+        `dropout_draws`, `dropout_test_error` in the unit of `test_error`, and `dropout_standard_deviation`: that of
+        the draws of an output (a class probability, or a target in its units), on average.
+    """
+    if not isinstance(network, Network):
+        raise SettingsError(f"--dropout-draws is for networks; the file holds a {type(network).__name__}.")
+    assert y is not None
+    if network.architecture.task == "classification":
+        known = _known_rows(network, y)
+        X, y = X[known], y[known]
+    found = predict_by_dropout(network, X, dropout_draws=dropout_draws, seed=seed)
+    if network.architecture.task == "classification":
+        index = found.mean.argmax(axis=1)
+        predicted = index if network.classes is None else network.classes[index]
+        error = 100.0 * (1.0 - accuracy_score(y, predicted))
+    else:
+        error = float(root_mean_squared_error(y, found.mean.reshape(np.shape(y))))
+    return {
+        "dropout_draws": dropout_draws,
+        "dropout_test_error": round(error, 10),
+        "dropout_standard_deviation": float(np.sqrt(found.variance).mean(dtype=np.float64)),
     }
 
 

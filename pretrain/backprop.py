@@ -77,18 +77,24 @@ class BackpropLearner(Learner):
 
     def fill_gradients(self, batch: Batch) -> torch.Tensor:
         """Write the mean gradient of the batch into `.grad`; return the mean loss a row, a 0-d tensor."""
-        self._set_modes(len(batch.X))
-        if self.augment is not None:
-            batch = batch._replace(X=self.augment(batch.X))
-        device_type = batch.X.device.type
-        with torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            output = self.module(batch.X)
-        loss = network_loss(self.module, output, batch, self.loss)
+        objective, loss = self._losses(batch)
         self.module.zero_grad(set_to_none=True)
-        loss.backward()
+        objective.backward()
         if self._leaves_out_blocks:
             self._fill_missing_gradients()
         return loss.detach()
+
+    def _losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is minimised, and the loss of the batch, both means a row."""
+        self._set_modes(len(batch.X))
+        if self.augment is not None:
+            batch = batch._replace(X=self.augment(batch.X))
+        loss = network_loss(self.module, self._output(batch.X), batch, self.loss)
+        return loss, loss
+
+    def _output(self, X: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(X.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            return self.module(X)
 
     def _fill_missing_gradients(self) -> None:
         # Of blocks that were left out: torch's fused SGD with momentum takes no parameter without a gradient.

@@ -16,6 +16,7 @@ from pretrain.device import resolve_device, resolve_precision
 from pretrain.dropout import RandomLayer
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.network import Network
+from pretrain.pseudo_labels import UNLABELLED_RATIO, PseudoLabelLearner
 from pretrain.random_streams import RandomStreams
 from pretrain.settings import FinetuneSettings, TrainingSettings
 from pretrain.training import Record, TrainingRun
@@ -45,6 +46,8 @@ class Finetuning:
         `validation_loss`.
     validation_weight : array or None
         What each validation row counts in these.
+    unlabelled : ndarray, Tensor or scipy sparse matrix of shape (n_unlabelled, n_features) or None
+        Scaled rows without a label, for `settings.pseudo_labels`; without any there are no pseudo-labels.
     image_shape : tuple of int or None
         Shape of a row before it was flattened, for `settings.shift` and `settings.flip`.
     stage : str
@@ -56,8 +59,8 @@ class Finetuning:
     DataError
         If the rows or targets do not fit the network.
     SettingsError
-        If `settings` name layers that the network lacks, leave nothing to train, or ask for a reconstruction loss
-        or an augmentation that the rows do not fit.
+        If `settings` name layers that the network lacks, leave nothing to train, ask for a reconstruction loss or
+        an augmentation that the rows do not fit, or for pseudo-labels of a network that is no classifier.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Finetuning:
         device: str | torch.device = "auto",
         validation: tuple[Any, np.ndarray | None] | None = None,
         validation_weight: Any = None,
+        unlabelled: Any = None,
         image_shape: tuple[int, ...] | None = None,
         stage: str = "finetune",
         progress_seconds: float | None = None,
@@ -103,6 +107,7 @@ class Finetuning:
             generator=streams.generator("batches"),
             device=self.device,
         )
+        self._unlabelled = self._unlabelled_batches(unlabelled, streams)
         self._plan = [stage] if settings.head_epochs == 0 else ["head", stage]
         self.run: TrainingRun | None = None
 
@@ -128,14 +133,17 @@ class Finetuning:
             factors = [0.0] * (len(factors) - 1) + factors[-1:]
             training = _head_training(training, self.settings.head_epochs)
         self.network.eval()
-        learner = BackpropLearner(
-            self.network,
-            rate_factors=factors,
-            generator=self._dropout_generator,
-            dtype=self._dtype,
-            loss=self.settings.reconstruction_loss,
-            augment=self._augment,
-        )
+        options: dict[str, Any] = {
+            "rate_factors": factors,
+            "generator": self._dropout_generator,
+            "dtype": self._dtype,
+            "loss": self.settings.reconstruction_loss,
+            "augment": self._augment,
+        }
+        learner = BackpropLearner(self.network, **options)
+        if self._unlabelled is not None and stage != "head":
+            weight = self.settings.pseudo_labels
+            learner = PseudoLabelLearner(self.network, unlabelled=self._unlabelled, weight=weight, **options)
         return TrainingRun(
             learner,
             self._batches,
@@ -143,6 +151,22 @@ class Finetuning:
             stage=stage,
             validation=None if self._validation_rows is None else self._validate,
             progress_seconds=self.progress_seconds,
+        )
+
+    def _unlabelled_batches(self, X: Any, streams: RandomStreams) -> BatchSource | None:
+        task = self.network.architecture.task
+        if self.settings.pseudo_labels == 0:
+            return None
+        if task != "classification":
+            raise SettingsError(f"pseudo_labels is for classifiers; this network is for {task}. Leave it at 0.")
+        if X is None or X.shape[0] == 0:
+            return None
+        _require_rows(self.network, X)
+        return BatchSource(
+            X,
+            batch_size=UNLABELLED_RATIO * self._batches.batch_size,
+            generator=streams.generator("pseudo_labels"),
+            device=self.device,
         )
 
     def carry_on(self, state: dict[str, Any]) -> None:
@@ -229,11 +253,16 @@ def _require_loss(network: Network, kind: str) -> None:
         )
 
 
+def _require_rows(network: Network, X: Any) -> None:
+    n_features = network.architecture.n_features
+    if len(X.shape) != 2 or X.shape[1] != n_features or X.shape[0] == 0:
+        raise DataError(f"The network takes rows of {n_features} features; got shape {tuple(X.shape)}.")
+
+
 def _targets(network: Network, X: Any, y: np.ndarray | None) -> torch.Tensor | None:
     """Targets as the loss takes them, None for a reconstruction; DataError where they do not fit the network."""
     spec = network.architecture
-    if len(X.shape) != 2 or X.shape[1] != spec.n_features or X.shape[0] == 0:
-        raise DataError(f"The network takes rows of {spec.n_features} features; got shape {tuple(X.shape)}.")
+    _require_rows(network, X)
     if spec.task == "reconstruction":
         return None
     classes = spec.task == "classification"

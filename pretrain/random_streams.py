@@ -24,6 +24,7 @@ STREAM_NAMES = (
     "shift",
     "fantasies",
     "flip",
+    "pseudo_labels",
 )
 INT16_MAX = 2**15 - 1
 

@@ -44,6 +44,8 @@ class FinetuneSettings:
         Largest shift of images in pixels, see `pretrain.augmentation.ImageShift`. 0: rows as they are.
     flip : bool
         Whether half of the images are mirrored, left to right.
+    pseudo_labels : float
+        Of a classifier: weight of the pseudo-labels of rows without a label, see `pretrain.pseudo_labels`. 0: none.
     """
 
     head_epochs: int = 0
@@ -53,6 +55,7 @@ class FinetuneSettings:
     reconstruction_loss: str = "auto"
     shift: int = 0
     flip: bool = False
+    pseudo_labels: float = 0.0
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -64,6 +67,7 @@ class FinetuneSettings:
         require_choice(owner, "reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
         require_number(owner, "shift", self.shift, at_least=0, integer=True)
         require_flag(owner, "flip", self.flip)
+        require_number(owner, "pseudo_labels", self.pseudo_labels, at_least=0)
         require_sequence(owner, "frozen_layers", self.frozen_layers)
         for layer in self.frozen_layers:
             require_number(owner, "frozen_layers", layer, at_least=0, integer=True)

@@ -154,7 +154,8 @@ def test_every_setting_has_a_row():
         "reconstruction_loss",
         "shift",
         "flip",
-    }  # of autoencoders, of images: test_finetuning.py, test_augmentation.py
+        "pseudo_labels",
+    }  # of autoencoders, images, unlabelled rows: test_finetuning.py, test_augmentation.py, test_pseudo_labels.py
     assert set(EFFECTS) == set(FinetuneSettings.__dataclass_fields__) - own
 
 

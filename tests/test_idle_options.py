@@ -54,6 +54,7 @@ IDLE = [
     (f"{AUTOENCODER} --start relu", "--visible-units gaussian", "pretrained layers of --kind rbm", ""),
     (f"{AUTOENCODER} --kind autoencoder", "--visible-units gaussian", "pretrained layers of --kind rbm", ""),
     (COMPARE, "--pretrain-epochs 3", "pretrained layers", "--arms relu,dbn"),
+    (COMPARE, "--pseudo-labels 3", "--labels with a number", "--labels 50,all"),
     *(
         (f"{DBN} --up-down-epochs 0", f"--up-down-{option}", UP_DOWN, f"--up-down-epochs 1 {more}")
         for option, more in (

@@ -44,7 +44,8 @@ def _arms(given: dict[str, Any]) -> list[Arm]:
 
 
 def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{**vars(arm.finetune.training), "pretrained": arm.pretrained} for arm in _arms(params)]
+    arms = _arms(params)
+    return [{**vars(a.finetune.training), "pretrained": a.pretrained, "labels": params["labels"]} for a in arms]
 
 
 @click.command(
@@ -76,6 +77,13 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
     help="Hidden units of each arm.",
 )
 @click.option("--pretrain-epochs", type=AutoOr(click.INT), help="Epochs a layer of the pretrained arms.")
+@click.option(
+    "--pseudo-labels",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Weight of the classes that a network itself gives to the rows beyond --labels; 0: they are not trained on.",
+)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Run folder, e.g. runs/NAME.")
 @click.option("--overwrite", is_flag=True, help="Begin the run folder anew instead of going on in it.")
 @settings_options(UNSTOPPED_OPTIONS)
@@ -129,7 +137,8 @@ def compare(
 
 
 def _with_settings(arm: Arm, pretrain_epochs: Any, given: dict[str, Any]) -> Arm:
-    finetune = dataclasses.replace(arm.finetune, training=training_settings(arm.finetune.training, given))
+    training = training_settings(arm.finetune.training, given)
+    finetune = dataclasses.replace(arm.finetune, training=training, pseudo_labels=given["pseudo_labels"])
     layer = arm.layer
     if layer is not None and pretrain_epochs is not None:
         layer = dataclasses.replace(layer, training=dataclasses.replace(layer.training, epochs=pretrain_epochs))

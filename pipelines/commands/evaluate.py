@@ -11,7 +11,7 @@ from pipelines.commands.options import report_result, run_options
 from pipelines.commands.parameter_types import CommaList
 from pipelines.data import Dataset, load_dataset
 from pipelines.evaluation import evaluate as evaluate_model
-from pipelines.evaluation import module_of, network_or_stack, on_device, task_of_model
+from pipelines.evaluation import evaluate_by_dropout, module_of, network_or_stack, on_device, task_of_model
 from pipelines.likelihood import measure_likelihood
 from pipelines.pca import linear_code_errors
 from pipelines.preparation import PreparedData, require_features, same_data, split_as_before
@@ -36,6 +36,7 @@ from pretrain.exceptions import DataError, SettingsError
 @click.option(
     "--ais-temperatures", type=click.IntRange(min=3), default=14_500, show_default=True, help="Steps of a run."
 )
+@click.option("--dropout-draws", type=click.IntRange(min=2), help="Average over so many networks with units dropped.")
 @run_options
 def evaluate(
     model_file: str,
@@ -47,6 +48,7 @@ def evaluate(
     likelihood: bool,
     ais_runs: int,
     ais_temperatures: int,
+    dropout_draws: int | None,
     seed: int,
     device: str,
     as_json: bool,
@@ -55,7 +57,8 @@ def evaluate(
 
     On the data that it was trained on, the test rows are those set aside then. Other data are tested on their
     own test rows or, with --rows all, on every row. Rows labelled -1 are left out of the error of a classifier that
-    does not know -1 as a class. The seed is that of the likelihood; errors draw nothing.
+    does not know -1 as a class. The seed is that of the likelihood and of --dropout-draws; errors draw
+    nothing.
     """
     if rows == "all" and (baselines or likelihood):
         raise click.UsageError(
@@ -66,6 +69,8 @@ def evaluate(
     module, task = module_of(model), task_of_model(model)
     if baselines and task != "reconstruction":
         raise SettingsError("--baselines is for models that reconstruct their input: a stack or an autoencoder.")
+    if dropout_draws is not None and task == "reconstruction":
+        raise SettingsError("--dropout-draws is for classifiers and regressors with dropout.")
     record = checkpoints.describe(model_file).get("provenance") or {}
     dataset = load_dataset(data, target=target)
     require_features(dataset, _n_features(model), model_file)
@@ -80,6 +85,13 @@ def evaluate(
     if "n_unlabelled" in result:
         line += f" ({result['n_unlabelled']} without a label left out)"
     lines = [f"{line}, {result['seconds']:.2f} s"]
+    if dropout_draws is not None:
+        found = evaluate_by_dropout(module, X, y, dropout_draws=dropout_draws, seed=seed)
+        result |= found
+        lines.append(
+            f"test error {found['dropout_test_error']:.4g} by {dropout_draws} draws with dropout, whose standard "
+            f"deviation is {found['dropout_standard_deviation']:.3g} on average"
+        )
     if baselines:
         train, test = prepared.train_rows(), module.scaling.apply(X)
         most = min(train.shape)

@@ -65,6 +65,10 @@ ACTING: dict[str, tuple[Callable[[Options], bool], str]] = {
     "contraction_noise": (_is_not("contraction_higher_order", 0), "--contraction-higher-order"),
     "kind": _PRETRAINED,
     "pretrain_epochs": _PRETRAINED,
+    "pseudo_labels": (
+        lambda options: any(budget != "all" for budget in options["labels"]),
+        "--labels with a number",
+    ),
     "visible_units": (
         lambda options: options["pretrained"] and options["kind"] == "rbm",
         "pretrained layers of --kind rbm",

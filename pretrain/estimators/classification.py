@@ -15,9 +15,13 @@ from pretrain.exceptions import DataError, SettingsError
 from pretrain.network import Network
 from pretrain.scaling import Scaling
 
-CLASS_WEIGHT_DOC = """
+CLASSIFIER_DOC = """
 class_weight : dict, "balanced" or None, default=None
-    What a row of each class counts in fine-tuning, {label: weight}; "balanced" lets every class count the same."""
+    What a row of each class counts in fine-tuning, {label: weight}; "balanced" lets every class count the same.
+pseudo_labels : float, default=0.0
+    Weight of the classes that the network itself gives to unlabelled rows in `fit`, learned as if they were true (see
+    `pretrain.pseudo_labels`; its paper takes 3). 0: unlabelled rows are for pretraining alone."""
+CLASSIFIER_DEFAULTS: dict[str, Any] = {"class_weight": None, "pseudo_labels": 0.0}
 
 C = TypeVar("C", bound=type)
 
@@ -32,6 +36,7 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
 
     task = "classification"
     class_weight: Any
+    pseudo_labels: float
 
     @property
     def classes_(self) -> np.ndarray | None:
@@ -139,20 +144,25 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
         return Targets(values, len(classes), classes, Scaling.none(), weight)
 
 
-def takes_class_weight(cls: C) -> C:
-    """Give a classifier the parameter `class_weight` beside those that it shares with its regressor."""
+def takes_classifier_parameters(cls: C) -> C:
+    """Give a classifier `class_weight` and `pseudo_labels` beside what it shares with its regressor."""
     shared = cls.__init__  # type: ignore[misc]
     signature = inspect.signature(shared)
 
     @functools.wraps(shared)
-    def __init__(self: Any, *args: Any, class_weight: Any = None, **kwargs: Any) -> None:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        own = {name: kwargs.pop(name, default) for name, default in CLASSIFIER_DEFAULTS.items()}
         shared(self, *args, **kwargs)
-        self.class_weight = class_weight
+        for name, value in own.items():
+            setattr(self, name, value)
 
-    added = inspect.Parameter("class_weight", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Any)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Any)
+        for name, default in CLASSIFIER_DEFAULTS.items()
+    ]
     # scikit-learn reads an estimator's parameters from the signature.
-    __init__.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])  # type: ignore[attr-defined]
+    __init__.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *added])  # type: ignore[attr-defined]
     cls.__init__ = __init__  # type: ignore[misc]
     parameters, references, rest = inspect.cleandoc(cls.__doc__ or "").partition("\n\nReferences")
-    cls.__doc__ = f"{parameters}{CLASS_WEIGHT_DOC}{references}{rest}\n"
+    cls.__doc__ = f"{parameters}{CLASSIFIER_DOC}{references}{rest}\n"
     return cls

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pretrain.estimators.classification import NetworkClassifier, takes_class_weight
+from pretrain.estimators.classification import NetworkClassifier, takes_classifier_parameters
 from pretrain.estimators.inputs import initial_momentum, training_settings
 from pretrain.estimators.pretrained import RBM_PARAMETERS, PretrainedEstimator
 from pretrain.estimators.regression import NetworkRegressor
@@ -154,7 +154,7 @@ class DBNEstimator(PretrainedEstimator):
         )
 
 
-@takes_class_weight
+@takes_classifier_parameters
 class DBNClassifier(DBNEstimator, NetworkClassifier):
     __doc__ = DBNEstimator.__doc__
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pretrain.baselines import scratch_network
-from pretrain.estimators.classification import NetworkClassifier, takes_class_weight
+from pretrain.estimators.classification import NetworkClassifier, takes_classifier_parameters
 from pretrain.estimators.regression import NetworkRegressor
 from pretrain.estimators.supervised import SupervisedEstimator, TrainingRows
 from pretrain.network import Network
@@ -104,7 +104,7 @@ class ScratchEstimator(SupervisedEstimator):
         return network
 
 
-@takes_class_weight
+@takes_classifier_parameters
 class ScratchClassifier(ScratchEstimator, NetworkClassifier):
     __doc__ = ScratchEstimator.__doc__
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pretrain.estimators.classification import NetworkClassifier, takes_class_weight
+from pretrain.estimators.classification import NetworkClassifier, takes_classifier_parameters
 from pretrain.estimators.inputs import training_settings
 from pretrain.estimators.pretrained import AUTOENCODER_PARAMETERS, PretrainedEstimator
 from pretrain.estimators.regression import NetworkRegressor
@@ -141,7 +141,7 @@ class SDAEEstimator(PretrainedEstimator):
         )
 
 
-@takes_class_weight
+@takes_classifier_parameters
 class SDAEClassifier(SDAEEstimator, NetworkClassifier):
     __doc__ = SDAEEstimator.__doc__
 

@@ -88,7 +88,8 @@ class SupervisedEstimator(ModelEstimator):
         X : array-like or sparse matrix of shape (n_samples, n_features)
         y : array-like of shape (n_samples,), or (n_samples, n_targets) for a regressor
             A classifier's label marks an unlabelled row where it is the integer -1, or None or NaN among objects: the
-            row is used for pretraining and not for fine-tuning. Labels that are exactly -1 and 1 are two classes.
+            row is used for pretraining and, unless by `pseudo_labels`, not for fine-tuning. Labels that are exactly
+            -1 and 1 are two classes.
         sample_weight : array-like of shape (n_samples,) or None
             What each row counts, in pretraining and in fine-tuning; only their ratios matter. A row of weight 0 is
             left out, but its class is not.
@@ -107,12 +108,13 @@ class SupervisedEstimator(ModelEstimator):
             raise DataError("No row with a label has a sample_weight above 0; nothing can be learned from them.")
         self.__dict__.pop("_piece_state", None)
         self.seed_ = seed_from(self.random_state)
-        parts: list[Any] = [np.flatnonzero(rows.labelled), None]
+        used, held_out = np.flatnonzero(rows.labelled), None
         if settings.training.early_stopping:  # what cannot be split is said before pretraining
-            parts = self._hold_out(parts[0], rows.targets.values)
+            used, held_out = self._hold_out(used, rows.targets.values)
         scaled = self._begin(rows) if fitted is None else fitted.scaling.apply(rows.X)
         self.n_iter_ = 0
-        for record in self._finetuning(scaled, rows.targets, settings, *parts):
+        unlabelled = np.flatnonzero(~rows.labelled) if settings.pseudo_labels > 0 else None
+        for record in self._finetuning(scaled, rows.targets, settings, used, held_out, unlabelled):
             self._note(record)
             self.n_iter_ += record["stage"] == self.stage
         return self
@@ -196,7 +198,13 @@ class SupervisedEstimator(ModelEstimator):
             )
 
     def _finetuning(
-        self, X: Any, targets: Targets, settings: FinetuneSettings, rows: np.ndarray, held_out: Any = None
+        self,
+        X: Any,
+        targets: Targets,
+        settings: FinetuneSettings,
+        rows: np.ndarray,
+        held_out: Any = None,
+        unlabelled: np.ndarray | None = None,
     ) -> Finetuning:
         weight = targets.weight
         return Finetuning(
@@ -207,6 +215,7 @@ class SupervisedEstimator(ModelEstimator):
             seed=self.seed_,
             sample_weight=None if weight is None else weight[rows],
             device=self.device,
+            unlabelled=None if unlabelled is None else X[unlabelled],
             validation=None if held_out is None else (X[held_out], targets.values[held_out]),
             validation_weight=None if held_out is None or weight is None else weight[held_out],
             stage=self.stage,
@@ -236,6 +245,7 @@ class SupervisedEstimator(ModelEstimator):
     def _finetune_settings(self) -> FinetuneSettings:
         return FinetuneSettings(
             head_epochs=getattr(self, "head_epochs", 0),
+            pseudo_labels=getattr(self, "pseudo_labels", 0.0),
             training=training_settings(self, FINETUNING_PARAMETERS),
         )
 
