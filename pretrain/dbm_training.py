@@ -83,6 +83,10 @@ class DBMTraining(DeepTraining):
     ) -> None:
         super().__init__(require_layer_sizes("the DBM", hidden_layer_sizes), [STAGE])
         self.settings = deep_layer_settings("DBM", settings, len(self.sizes))
+        if any(layer.initial_weights != "random" for layer in self.settings):
+            raise SettingsError(
+                "The layers of a DBM begin at random weights; initial_weights='transposed' is for deep belief nets."
+            )
         self.joint, self.scaling, self.progress_seconds = joint, scaling, progress_seconds
         self.streams, self.device = RandomStreams(seed), resolve_device(device)
         self.X, self.sample_weight = X, sample_weight

@@ -32,6 +32,7 @@ from pretrain.scaling import Scaling
 from pretrain.settings import RBMSettings
 from pretrain.stack import Stack, encode_rows, map_rows
 from pretrain.training import TrainingRun
+from pretrain.transposed_weights import begin_transposed
 from pretrain.unit_types import make_units
 from pretrain.up_down import UpDown
 from pretrain.up_down_settings import UpDownSettings
@@ -133,7 +134,7 @@ class DBNTraining(DeepTraining):
         below = [] if self._greedy is None else list(self._greedy.rehearse().layers)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataRangeWarning)  # training says it
-            memory = self._make_memory(below[-1].n_hidden if below else self.X.shape[1])
+            memory = self._make_memory(below[-1].n_hidden if below else self.X.shape[1], below)
         dbn = self._joined(below, memory)
         rows = torch.zeros(1, max(dbn.n_visible, dbn.n_codes)).expand(self.X.shape[0], -1)
         self._memory_run(memory, rows[:, : dbn.n_codes])
@@ -172,13 +173,14 @@ class DBNTraining(DeepTraining):
         shares = np.bincount(labels, minlength=self._n_classes) / max(len(labels), 1)
         memory = self._make_memory(
             codes.shape[1],
+            self._below,
             data_mean=torch.from_numpy(np.append(column_mean(codes), shares)).float(),
             generator=self.streams.generator("init", layer=top),
         )
         return memory.to(self.device)
 
-    def _make_memory(self, n_codes: int, **start: Any) -> RBM:
-        return make_memory(
+    def _make_memory(self, n_codes: int, below: list[RBM], **start: Any) -> RBM:
+        memory = make_memory(
             n_codes,
             self.sizes[-1],
             self.settings[-1],
@@ -187,6 +189,9 @@ class DBNTraining(DeepTraining):
             data_range=column_range(self.X) if len(self.sizes) == 1 else (np.zeros(n_codes), np.ones(n_codes)),
             **start,
         )
+        if self.settings[-1].initial_weights == "transposed":
+            begin_transposed(memory, below[-1] if below else None, "the memory")
+        return memory
 
     def _memory_run(self, memory: RBM, codes: Any) -> TrainingRun:
         settings, top = self.settings[-1], len(self.sizes) - 1

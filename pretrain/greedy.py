@@ -30,6 +30,7 @@ from pretrain.settings import LayerSettings, RBMSettings, SupervisedSettings
 from pretrain.stack import LAYER_KINDS, Stack, encode_rows
 from pretrain.supervised_pretraining import labelled_targets, supervised_learner
 from pretrain.training import Record, TrainingRun
+from pretrain.transposed_weights import begin_transposed
 from pretrain.unit_types import make_units
 
 MOST_UNITS = 10**7  # of a layer: more are a mistyped number
@@ -227,7 +228,7 @@ class GreedyPretraining:
         return (X.tocsr() if sparse.issparse(X) else X)[labelled], y, weight
 
     def _make_layer(self, k: int, below: Any, **start: Any) -> Any:
-        return self._layer_class(k).from_settings(
+        layer = self._layer_class(k).from_settings(
             len(self._range[0]) if below is None else below.n_hidden,
             self.sizes[k],
             self.settings[k],
@@ -235,6 +236,9 @@ class GreedyPretraining:
             data_range=self._range,
             **start,
         )
+        if getattr(self.settings[k], "initial_weights", "random") == "transposed":
+            begin_transposed(layer, below, f"layer {k + 1}")
+        return layer
 
     def _layer_class(self, k: int) -> Any:
         return LAYER_KINDS[self.settings[k].kind]

@@ -11,6 +11,7 @@ from pretrain.unit_types import require_units
 GRADIENT_ESTIMATORS = ("cd", "mean_field", "pcd", "fast_pcd", "tempering")
 PERSISTENT_ESTIMATORS = ("pcd", "fast_pcd", "tempering")
 VISIBLE_BIASES = ("zero", "data")
+INITIAL_WEIGHTS = ("random", "transposed")
 MISSING = ("error", "gibbs")
 RBM_TRAINING = TrainingSettings(learning_rate="auto", initial_momentum=0.5, weight_decay=2e-4)
 
@@ -64,8 +65,12 @@ class RBMSettings:
     missing : {"error", "gibbs"}
         What NaN entries of the data mean: a mistake, or values to be drawn by Gibbs sampling with the known entries
         clamped, anew every time a row is seen.
+    initial_weights : {"random", "transposed"}
+        "transposed", for a layer above another: the weights and biases of the layer below turned upside down
+        (`pretrain.transposed_weights`), so that a deep belief net begins no worse than the RBM that it grows from.
+        It has at least as many hidden units as that has visible ones; the rest are random.
     weight_scale : float
-        Standard deviation of the initial weights.
+        Standard deviation of the initial random weights.
     initial_visible_bias : {"zero", "data"}
         "data": the biases under which the units' means are those of the data when all weights are zero.
     training : TrainingSettings
@@ -90,6 +95,7 @@ class RBMSettings:
     sparsity_decay: float = 0.9
     hidden_dropout: float = 0.0
     missing: str = "error"
+    initial_weights: str = "random"
     weight_scale: float = 0.1
     initial_visible_bias: str = "zero"
     training: TrainingSettings = RBM_TRAINING
@@ -100,6 +106,7 @@ class RBMSettings:
         require_units(f"hidden_units of {owner}", self.hidden_units, hidden=True)
         require_choice(owner, "gradient_estimator", self.gradient_estimator, GRADIENT_ESTIMATORS)
         require_choice(owner, "missing", self.missing, MISSING)
+        require_choice(owner, "initial_weights", self.initial_weights, INITIAL_WEIGHTS)
         require_choice(owner, "initial_visible_bias", self.initial_visible_bias, VISIBLE_BIASES)
         if self.centered != "auto":
             require_flag(owner, "centered", self.centered)

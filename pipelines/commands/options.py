@@ -19,7 +19,7 @@ from pretrain.activations import ACTIVATIONS
 from pretrain.autoencoder_settings import CORRUPTIONS, RECONSTRUCTION_LOSSES
 from pretrain.device import DEVICES
 from pretrain.exceptions import SettingsError
-from pretrain.rbm_settings import GRADIENT_ESTIMATORS, VISIBLE_BIASES
+from pretrain.rbm_settings import GRADIENT_ESTIMATORS, INITIAL_WEIGHTS, VISIBLE_BIASES
 from pretrain.settings import LAYER_SETTINGS, LayerSettings, TrainingSettings
 from pretrain.training_settings import OPTIMIZERS, PRECISIONS, SCHEDULES
 
@@ -67,7 +67,8 @@ LAYER_OPTIONS: dict[str, tuple[Any, str]] = {
     "sparsity_cost": (click.FLOAT, "rbm, autoencoder: weight of the sparsity penalty."),
     "sparsity_decay": (click.FLOAT, "rbm: what an update leaves of the running mean activation."),
     "hidden_dropout": (click.FLOAT, "rbm: probability of leaving a hidden unit out."),
-    "weight_scale": (click.FLOAT, "rbm: standard deviation of the initial weights."),
+    "initial_weights": (click.Choice(INITIAL_WEIGHTS), "rbm: transposed: begin as the layer below upside down."),
+    "weight_scale": (click.FLOAT, "rbm: standard deviation of the initial random weights."),
     "initial_visible_bias": (click.Choice(VISIBLE_BIASES), "rbm: whether visible biases begin at the data's means."),
     "corruption": (click.Choice(CORRUPTIONS), "autoencoder: noise on the input."),
     "corruption_level": (click.FLOAT, "autoencoder: share of cells, or standard deviation."),
