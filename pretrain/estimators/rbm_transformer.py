@@ -36,7 +36,10 @@ TRAINING_PARAMETERS = {
     "l1": "l1",
     "max_norm": "max_norm",
 }
-RBM_FIELDS = tuple(field.name for field in dataclasses.fields(RBMSettings) if field.name != "training")
+# But for those of a layer above another.
+RBM_FIELDS = tuple(
+    field.name for field in dataclasses.fields(RBMSettings) if field.name not in ("training", "initial_weights")
+)
 
 
 class RBMTransformer(DensityEstimator, StackEstimator):
