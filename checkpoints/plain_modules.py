@@ -15,7 +15,7 @@ from torch import nn
 
 from checkpoints.estimator_codec import ESTIMATORS, fitted_state
 from checkpoints.requirements import blaming
-from pretrain.architecture import Architecture
+from pretrain.architecture import OUTPUT_ACTIVATIONS, Architecture
 from pretrain.dbm import DBM
 from pretrain.dbn import DBN
 from pretrain.exceptions import CheckpointError
@@ -34,7 +34,6 @@ ACTIVATION_MODULES: dict[str, Any] = {
     "identity": nn.Identity,
     "softmax": lambda: nn.Softmax(dim=1),
 }
-_OUTPUTS = {"classification": "softmax", "regression": "identity"}
 _EPSILON = 1e-5  # of every norm in the file format
 
 
@@ -45,8 +44,8 @@ def to_torch(model: Any) -> nn.Sequential:
     Parameters
     ----------
     model : Stack, Network or fitted estimator
-        Of a classifier the module gives class probabilities, of a regressor the targets, of a deep autoencoder
-        reconstructions, of a stack the codes of its top layer.
+        Of a classifier the module gives probabilities of classes or labels, of a regressor the targets, of a deep
+        autoencoder reconstructions, of a stack the codes of its top layer.
 
     Raises
     ------
@@ -91,8 +90,8 @@ def from_torch(module: nn.Module, *, task: str = "classification", classes: Any 
     module : nn.Sequential
         `Linear` layers in float32, each but the last followed by what it wants of `BatchNorm1d` or `LayerNorm`, an
         activation (Sigmoid, Tanh, ReLU, LeakyReLU, Softplus, GELU) and `Dropout`; a `Dropout` may stand first and a
-        `Softmax`, `Sigmoid` (of a reconstruction) or nothing last. Sequentials in it are opened.
-    task : {"classification", "regression", "reconstruction"}
+        `Softmax`, `Sigmoid` (of several labels or a reconstruction) or nothing last. Sequentials in it are opened.
+    task : {"classification", "multilabel", "regression", "reconstruction"}
         Of a classifier, the outputs are the logits of the classes, with or without a Softmax.
     classes : array of shape (n_outputs,) or None
         The labels; 0 to n_outputs - 1 where they are not given.
@@ -110,7 +109,7 @@ def from_torch(module: nn.Module, *, task: str = "classification", classes: Any 
                 f"A Linear layer of {below.linear.out_features} outputs is followed by one of "
                 f"{above.linear.in_features} inputs."
             )
-    legal = {"identity", _OUTPUTS.get(task, "sigmoid")}
+    legal = {"identity", OUTPUT_ACTIVATIONS.get(task, "sigmoid")}
     if last.activation not in legal or last.norm is not None or last.rate:
         raise CheckpointError(f"A network for {task} ends in a Linear layer and one of {', '.join(sorted(legal))}.")
     if len({(type(layer.norm), layer.rate) for layer in hidden}) > 1:
@@ -121,7 +120,7 @@ def from_torch(module: nn.Module, *, task: str = "classification", classes: Any 
             n_outputs=last.linear.out_features,
             hidden_layer_sizes=tuple(layer.linear.out_features for layer in hidden),
             activations=tuple(layer.activation for layer in hidden),
-            output_activation=_OUTPUTS.get(task, last.activation),
+            output_activation=OUTPUT_ACTIVATIONS.get(task, last.activation),
             task=task,
             batch_norm=any(isinstance(layer.norm, nn.BatchNorm1d) for layer in hidden),
             layer_norm=any(isinstance(layer.norm, nn.LayerNorm) for layer in hidden),

@@ -12,7 +12,12 @@ from pipelines.preparation import PreparedData, same_data, take_rows
 from pretrain import Stack
 from pretrain.exceptions import DataError, SettingsError
 
-TITLES = {"classification": "Classifier", "regression": "Regressor", "reconstruction": "Deep autoencoder"}
+TITLES = {
+    "classification": "Classifier",
+    "multilabel": "Classifier",
+    "regression": "Regressor",
+    "reconstruction": "Deep autoencoder",
+}
 MOST_SIZES = 7  # of layers in a model's name
 TEST, TRAINING, DRAWN = "test", "training", "drawn"
 

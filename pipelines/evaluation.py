@@ -17,13 +17,14 @@ from pretrain.reconstruction import reconstruction_errors
 
 UNITS = {
     "classification": "% of the rows wrong",
+    "multilabel": "% of the rows with a label wrong",
     "regression": "root mean squared error in the target's units",
     "reconstruction": "squared error per row, summed over the scaled features",
 }
 
 
 def task_of_model(model: Any) -> str:
-    """ "classification", "regression" or "reconstruction": what the model can be tested on."""
+    """ "classification", "multilabel", "regression" or "reconstruction": what the model can be tested on."""
     module = module_of(model)
     if isinstance(module, DBN):
         return "classification" if module.n_classes else "reconstruction"
@@ -83,6 +84,10 @@ def evaluate(model: Any, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
         If the labels are not those of the model, or no row has one.
     """
     task = task_of_model(model)
+    if task == "multilabel":
+        raise SettingsError(
+            "The model predicts several labels a row, and the data have one. Test it in Python, with its `score`."
+        )
     n_given, started = len(X), time.perf_counter()
     if task == "classification" and y is not None:
         known = _known_rows(model, y)

@@ -16,7 +16,9 @@ from pretrain.column_groups import parse_groups
 from pretrain.exceptions import SettingsError
 from pretrain.hidden_layers import SHORTCUTS
 
-TASKS = ("classification", "regression", "reconstruction")
+TASKS = ("classification", "multilabel", "regression", "reconstruction")
+# Of networks that are trained towards labels or targets.
+OUTPUT_ACTIVATIONS = {"classification": "softmax", "multilabel": "sigmoid", "regression": "identity"}
 LAYER_TYPES = ("dense", "residual", "densely_connected")
 
 
@@ -31,9 +33,10 @@ class Architecture:
     activations : tuple of str
         One for each hidden layer.
     output_activation : str
-        softmax with cross-entropy for classification, identity for regression; of a reconstruction what the first
+        softmax with cross-entropy for classification, sigmoid with cross-entropy for each of several labels (any
+        number of which a row may have), identity for regression; of a reconstruction what the first
         layer decodes with: sigmoid with cross-entropy, all others with squared error.
-    task : {"classification", "regression", "reconstruction"}
+    task : {"classification", "multilabel", "regression", "reconstruction"}
     layer_type : {"dense", "residual", "densely_connected"}
         "residual": the first hidden layer is dense, every further one a residual block [2]_. "densely_connected":
         every layer, the output layer too, sees the inputs and the units of all layers below it, side by side [3]_.

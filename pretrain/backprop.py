@@ -19,9 +19,9 @@ from pretrain.stochastic_depth import StochasticDepth
 class BackpropLearner(Learner):
     """Gradient of a network's loss on a batch.
 
-    The loss of a row is the cross-entropy in nats of a classifier, the squared error summed over the targets
-    of a regressor, and the reconstruction loss (see `pretrain.autoencoder.reconstruction_loss`) of an
-    autoencoder.
+    The loss of a row is the cross-entropy in nats of a classifier, summed over the labels where there are several,
+    the squared error summed over the targets of a regressor, and the reconstruction loss (see
+    `pretrain.autoencoder.reconstruction_loss`) of an autoencoder.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pretrain._validation import require_choice, require_sequence
-from pretrain.architecture import Architecture
+from pretrain.architecture import OUTPUT_ACTIVATIONS, Architecture
 from pretrain.exceptions import SettingsError
 from pretrain.initialisation import GAINS, INITIALISATIONS, initialise
 from pretrain.network import Network
@@ -117,7 +117,7 @@ def scratch_network(
         A name in `BASELINES`.
     n_features, n_outputs : int
     hidden_layer_sizes : sequence of int
-    task : {"classification", "regression"}
+    task : {"classification", "multilabel", "regression"}
     activation, initialisation : str or None
         Names in `GAINS` and `INITIALISATIONS` of `pretrain.initialisation`, instead of those of the kind.
     dropout, input_dropout : float or None
@@ -131,6 +131,7 @@ def scratch_network(
         For an unknown kind, activation or initialisation.
     """
     require_choice("scratch_network", "kind", kind, BASELINES)
+    require_choice("a network", "task", task, OUTPUT_ACTIVATIONS)
     baseline = BASELINES[kind]
     if activation is not None:
         require_choice("scratch_network", "activation", activation, GAINS)
@@ -146,7 +147,7 @@ def scratch_network(
         n_outputs=n_outputs,
         hidden_layer_sizes=tuple(hidden_layer_sizes),
         activations=(baseline.activation,) * len(hidden_layer_sizes),
-        output_activation="softmax" if task == "classification" else "identity",
+        output_activation=OUTPUT_ACTIVATIONS[task],
         task=task,
         **options,
     )

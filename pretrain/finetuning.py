@@ -34,15 +34,15 @@ class Finetuning:
     X : ndarray, Tensor or scipy sparse matrix of shape (n_samples, n_features)
         Scaled training rows.
     y : ndarray or None
-        Class indices (n_samples,), scaled targets (n_samples, n_outputs), or None for a reconstruction, whose
-        targets are the rows.
+        Class indices (n_samples,), 0 or 1 for each of several labels or scaled targets (n_samples, n_outputs), or
+        None for a reconstruction, whose targets are the rows.
     settings : FinetuneSettings
     seed : int
     sample_weight : array of shape (n_samples,) or None
         What each row counts in the loss; only their ratios matter.
     device : {"auto", "cpu", "cuda"} or torch.device
     validation : (X, y) or None
-        Scaled validation rows: every record then has `validation_error` (in %, of a classifier) and
+        Scaled validation rows: every record then has `validation_error` (in % of the rows, of a classifier) and
         `validation_loss`.
     validation_weight : array or None
         What each validation row counts in these.
@@ -190,10 +190,12 @@ class Finetuning:
         output = torch.from_numpy(self.network.output_rows(X))
         rows = as_dense_tensor(X).cpu() if y is None else torch.empty(0)
         loss = float(network_loss(self.network, output, Batch(rows, y, weight), self.settings.reconstruction_loss))
-        if self.network.architecture.task != "classification":
+        task = self.network.architecture.task
+        if task not in ("classification", "multilabel"):
             return {"validation_loss": loss}
         assert y is not None
-        wrong = torch.ne(output.argmax(dim=1), y).double()
+        differs = torch.ne(output.argmax(dim=1), y) if task == "classification" else ((output > 0) != y).any(dim=1)
+        wrong = differs.double()
         error = 100 * float((wrong if weight is None else wrong * weight).mean())
         return {"validation_error": error, "validation_loss": loss}
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from pretrain.activations import activation_function
 from pretrain.architecture import Architecture
@@ -102,21 +103,30 @@ class Network(nn.Module):
         return map_rows(self.eval(), type(self).forward, X, self.architecture.n_outputs).numpy(force=True)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Class probabilities of raw rows: (n_samples, n_features) -> (n_samples, n_classes)."""
-        self._require_task("classification", "predict_proba")
-        return torch.softmax(torch.from_numpy(self._outputs(X)), dim=1).numpy()
+        """Probabilities of classes, or of each label: (n_samples, n_features) -> (n_samples, n_classes)."""
+        self._require_task(("classification", "multilabel"), "predict_proba")
+        outputs = torch.from_numpy(self._outputs(X))
+        labels = self.architecture.task == "multilabel"
+        return (torch.sigmoid(outputs) if labels else torch.softmax(outputs, dim=1)).numpy()
 
     def predict_log_proba(self, X: np.ndarray) -> np.ndarray:
         """Logarithms of `predict_proba`, finite where a probability is too small for a float."""
-        self._require_task("classification", "predict_log_proba")
-        return torch.log_softmax(torch.from_numpy(self._outputs(X)), dim=1).numpy()
+        self._require_task(("classification", "multilabel"), "predict_log_proba")
+        outputs = torch.from_numpy(self._outputs(X))
+        labels = self.architecture.task == "multilabel"
+        return (functional.logsigmoid(outputs) if labels else torch.log_softmax(outputs, dim=1)).numpy()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Labels (n_samples,), targets (n_samples,) or (n_samples, n_outputs), or reconstructions of raw rows."""
+        """Labels (n_samples,), targets (n_samples,) or (n_samples, n_outputs), or reconstructions of raw rows.
+
+        Of several labels a row 0 or 1 for each, (n_samples, n_outputs).
+        """
         outputs = self._outputs(X)
         if self.architecture.task == "classification":
             index = outputs.argmax(axis=1)
             return index if self.classes is None else self.classes[index]
+        if self.architecture.task == "multilabel":
+            return (outputs > 0).astype(np.int64)
         if self.architecture.task == "regression":
             targets = self.target_scaling.undo(outputs)
             return targets[:, 0] if targets.shape[1] == 1 else targets
@@ -129,7 +139,7 @@ class Network(nn.Module):
 
     def inverse_transform(self, H: np.ndarray) -> np.ndarray:
         """Raw rows from codes of an autoencoder: (n_samples, n_hidden) -> (n_samples, n_features)."""
-        self._require_task("reconstruction", "inverse_transform")
+        self._require_task(("reconstruction",), "inverse_transform")
         return self.scaling.undo(decode_rows(self.eval(), H).numpy(force=True))
 
     def scaled(self, X: Any) -> Any:
@@ -141,9 +151,10 @@ class Network(nn.Module):
     def _outputs(self, X: np.ndarray) -> np.ndarray:
         return self.output_rows(self.scaled(X))
 
-    def _require_task(self, task: str, method: str) -> None:
-        if self.architecture.task != task:
-            raise SettingsError(f"{method} needs a network for {task}; this one is for {self.architecture.task}.")
+    def _require_task(self, tasks: tuple[str, ...], method: str) -> None:
+        if self.architecture.task not in tasks:
+            wanted = " or ".join(tasks)
+            raise SettingsError(f"{method} needs a network for {wanted}; this one is for {self.architecture.task}.")
 
 
 def _hidden_layers(spec: Architecture) -> Iterator[nn.Module]:

@@ -42,7 +42,7 @@ def pretrained_network(
     stack : Stack
         It is copied, not shared; the network has its sizes and its scaling.
     n_outputs : int
-    task : {"classification", "regression"}
+    task : {"classification", "multilabel", "regression"}
     dropout, input_dropout : float or None
         Instead of the rates of the kind.
     generator : torch.Generator

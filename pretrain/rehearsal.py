@@ -31,6 +31,7 @@ def rehearse_finetuning(
     X = np.zeros((1, spec.n_features), dtype=np.float32)
     targets: dict[str, np.ndarray | None] = {
         "classification": np.zeros(1, dtype=np.int64),
+        "multilabel": np.zeros((1, spec.n_outputs), dtype=np.float32),
         "regression": np.zeros((1, spec.n_outputs), dtype=np.float32),
         "reconstruction": None,
     }

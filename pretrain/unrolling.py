@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from pretrain._validation import require_choice
-from pretrain.architecture import Architecture
+from pretrain.architecture import OUTPUT_ACTIVATIONS, Architecture
 from pretrain.exceptions import SettingsError
 from pretrain.network import Network
 from pretrain.stack import Stack
+
+TASKS_OF = {"classifier": "classification", "multilabel": "multilabel", "regressor": "regression"}
 
 
 def unroll(
@@ -35,7 +37,8 @@ def unroll(
     Parameters
     ----------
     stack : Stack
-    into : {"classifier", "regressor", "autoencoder"}
+    into : {"classifier", "multilabel", "regressor", "autoencoder"}
+        "multilabel" has a sigmoid output for each of `n_outputs` labels, of which a row may have any number.
     n_outputs : int or None
         Classes or targets; None for "autoencoder".
     dropout, input_dropout : float
@@ -48,7 +51,7 @@ def unroll(
     SettingsError
         For an unknown `into`, a missing `n_outputs` or `generator`, or an autoencoder of layers that do not decode.
     """
-    require_choice("unroll", "into", into, ("classifier", "regressor", "autoencoder"))
+    require_choice("unroll", "into", into, (*TASKS_OF, "autoencoder"))
     if into == "autoencoder":
         return _unroll_autoencoder(stack, dropout, input_dropout)
     if n_outputs is None or generator is None:
@@ -58,8 +61,8 @@ def unroll(
         n_outputs=n_outputs,
         hidden_layer_sizes=stack.hidden_layer_sizes,
         activations=tuple(layer.activation for layer in stack.layers),
-        output_activation="softmax" if into == "classifier" else "identity",
-        task="classification" if into == "classifier" else "regression",
+        output_activation=OUTPUT_ACTIVATIONS[TASKS_OF[into]],
+        task=TASKS_OF[into],
         input_dropout=input_dropout,
         dropout=dropout,
     )

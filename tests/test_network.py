@@ -235,7 +235,7 @@ def test_rows_that_do_not_fit(shape, method):
 def test_probabilities_need_a_classifier(method):
     network = small_network(task="regression", output_activation="identity")
     with pytest.raises(
-        SettingsError, match=f"{method} needs a network for classification; this one is for regression"
+        SettingsError, match=f"{method} needs a network for classification or multilabel; this one is for regression"
     ):
         getattr(network, method)(rows(0, 3, 5))
 
@@ -254,7 +254,10 @@ LEGAL = Architecture(5, 3, (7, 11), ("relu", "relu"))
         ({"activations": ("relu",)}, "activations of a network .* exactly 2, one a layer; got 1"),
         ({"activations": ("relu", "swish")}, "activations of a network must be one of sigmoid.*'swish'"),
         ({"output_activation": "swish"}, "output_activation of a network must be one of sigmoid.*'swish'"),
-        ({"task": "ranking"}, "task of a network must be one of classification, regression, reconstruction"),
+        (
+            {"task": "ranking"},
+            "task of a network must be one of classification, multilabel, regression",
+        ),
         ({"layer_type": "dense-net"}, "layer_type of a network must be one of dense, residual, densely_connected"),
         ({"layer_norm": "yes"}, "layer_norm of a network must be True or False"),
         ({"layer_norm": True, "batch_norm": True}, "a network has batch_norm or layer_norm, not both"),

@@ -172,7 +172,10 @@ def test_unrolled_networks_keep_the_scaling(seed):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"into": "generator"}, "into of unroll must be one of classifier, regressor, autoencoder; got 'generator'"),
+        (
+            {"into": "generator"},
+            "into of unroll must be one of classifier, multilabel, regressor, auto",
+        ),
         ({"n_outputs": 2}, "unroll into a classifier needs n_outputs and a generator"),
         ({"into": "regressor", "generator": generator_of()}, "unroll into a regressor needs n_outputs"),
         ({"n_outputs": 0, "generator": generator_of()}, "n_outputs of a network must be an integer >= 1; got 0"),

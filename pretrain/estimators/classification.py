@@ -6,10 +6,10 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils import compute_sample_weight
+from sklearn.utils import Tags, compute_sample_weight
 
 from pretrain.class_indices import UNLABELLED, labelled_rows
-from pretrain.estimators.inputs import check_labelled_rows, check_rows, like_input
+from pretrain.estimators.inputs import check_labelled_rows, check_rows, has_columns, like_input
 from pretrain.estimators.supervised import SupervisedEstimator, Targets
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.network import Network
@@ -34,13 +34,12 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
     classes_ : ndarray of shape (n_classes,)
     """
 
-    task = "classification"
     class_weight: Any
     pseudo_labels: float
 
     @property
     def classes_(self) -> np.ndarray | None:
-        """Labels in the order of the network's outputs, (n_classes,)."""
+        """Labels in the order of the network's outputs, (n_classes,); 0, 1, ... where a row may have several."""
         return self.network_.classes
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -69,14 +68,18 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
                 f"class_weight of {type(self).__name__} must be a dict or None for partial_fit, which does not see "
                 f"all rows at once; got {self.class_weight!r}."
             )
-        return self._fit_piece(X, y, sample_weight, self._piece_classes(classes))
+        # Several labels a row are their own classes.
+        return self._fit_piece(X, y, sample_weight, None if has_columns(y) else self._piece_classes(classes))
 
     def predict(self, X: Any) -> np.ndarray:
-        """Labels of rows: (n_samples, n_features) -> (n_samples,)."""
+        """Labels of rows: (n_samples, n_features) -> (n_samples,), or 0 and 1, (n_samples, n_labels)."""
         return self._model.predict(self._check_rows(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Class probabilities of rows: -> (n_samples, n_classes), columns in the order of `classes_`."""
+        """Class probabilities of rows: -> (n_samples, n_classes), columns in the order of `classes_`.
+
+        Where a row may have several labels the columns are the probabilities of each, and need not add up to 1.
+        """
         network, X = self._model, self._check_rows(X)
         return like_input(network.predict_proba(X), X)
 
@@ -88,11 +91,13 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
     def decision_function(self, X: Any) -> np.ndarray:
         """What speaks for each class: the total input of the outputs, of which `predict_proba` is the softmax.
 
-        (n_samples, n_classes); for two classes the log-odds of the second, log p(second) / p(first), (n_samples,).
+        (n_samples, n_classes); for two classes the log-odds of the second, log p(second) / p(first), (n_samples,);
+        where a row may have several labels the log-odds of each.
         """
         network, X = self._model, self._check_rows(X)
         outputs = like_input(network.output_rows(network.scaled(X)), X)
-        return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
+        two_classes = outputs.shape[1] == 2 and network.architecture.task == "classification"
+        return outputs[:, 1] - outputs[:, 0] if two_classes else outputs
 
     def _check_rows(self, X: Any) -> Any:
         return check_rows(self, X, accept_sparse=True)
@@ -111,7 +116,9 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
     def _check_training_data(
         self, X: Any, y: Any, *, reset: bool, classes: np.ndarray | None
     ) -> tuple[Any, np.ndarray, np.ndarray]:
-        X, y, known = check_labelled_rows(self, X, y, reset=reset)
+        X, y, known = check_labelled_rows(self, X, y, reset=reset, multilabel=True)
+        if y.ndim == 2:
+            return X, y, known
         a_class = classes is not None and UNLABELLED in classes.tolist()
         return X, y, known if a_class else known & labelled_rows(y)
 
@@ -123,8 +130,12 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
         fitted: Network | None,
         classes: np.ndarray | None,
     ) -> Targets:
-        if not labelled.any() and classes is None:
+        if not labelled.any() and classes is None and not (y.ndim == 2 and fitted):
             raise DataError("Every row is unlabelled (y == -1); give labels for some rows of each class.")
+        if y.ndim == 2:
+            return self._encode_labels(y, used, fitted)
+        if fitted is not None and fitted.architecture.task != "classification":
+            raise DataError("The fitted network takes several labels a row, but y has one; begin anew for those.")
         found = np.unique(y[labelled])
         if classes is None:
             if fitted is not None and found.tolist() != np.asarray(fitted.classes).tolist():
@@ -137,11 +148,32 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
             raise DataError(f"y of partial_fit holds {found}, but the classes are {classes}.")
         values = np.zeros(len(y), dtype=np.int64)
         values[labelled] = np.searchsorted(classes, y[labelled])
-        weight = None
-        if self.class_weight is not None:
-            weight = np.ones(len(y))
-            weight[used] = compute_sample_weight(self.class_weight, y[used])
-        return Targets(values, len(classes), classes, Scaling.none(), weight)
+        return Targets(values, len(classes), "classification", classes, Scaling.none(), self._weights(y, used))
+
+    def _encode_labels(self, y: np.ndarray, used: np.ndarray, fitted: Network | None) -> Targets:
+        """Targets of rows that may have several labels, 0 or 1 each, (n_samples, n_labels)."""
+        n_labels = y.shape[1]
+        spec = None if fitted is None else fitted.architecture
+        if spec is not None and (spec.task, spec.n_outputs) != ("multilabel", n_labels):
+            raise DataError(
+                f"y has {n_labels} columns of labels, but the fitted network, which training goes on with, has "
+                f"{spec.n_outputs} outputs for {spec.task}; begin anew."
+            )
+        values = (y == 1).astype(np.float32)
+        return Targets(values, n_labels, "multilabel", np.arange(n_labels), Scaling.none(), self._weights(y, used))
+
+    def _weights(self, y: np.ndarray, used: np.ndarray) -> np.ndarray | None:
+        """What each row counts by `class_weight`, (n_samples,)."""
+        if self.class_weight is None:
+            return None
+        weight = np.ones(len(y))
+        weight[used] = compute_sample_weight(self.class_weight, y[used])
+        return weight
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
 
 def takes_classifier_parameters(cls: C) -> C:

@@ -11,9 +11,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from pretrain._validation import require_choice
-from pretrain.class_indices import fill_missing_labels
+from pretrain.class_indices import UNLABELLED, fill_missing_labels
 from pretrain.column_groups import group_names
-from pretrain.exceptions import SettingsError
+from pretrain.exceptions import DataError, SettingsError
 from pretrain.scaling import Scaling, in_unit_interval
 from pretrain.settings import TrainingSettings
 
@@ -37,15 +37,35 @@ def check_rows(
     )
 
 
-def check_labelled_rows(estimator: Any, X: Any, y: Any, *, reset: bool = False) -> tuple[Any, np.ndarray, np.ndarray]:
+def check_labelled_rows(
+    estimator: Any, X: Any, y: Any, *, reset: bool = False, multilabel: bool = False
+) -> tuple[Any, np.ndarray, np.ndarray]:
     """Rows and labels as scikit-learn checks them, and which labels are there, (n_samples,) bool.
 
-    Among objects None and NaN stand for a missing label; another takes its place in what is returned.
+    Among objects None and NaN stand for a missing label; another takes its place in what is returned. With
+    `multilabel` y may have several columns of 0 and 1, and -1 throughout a row without labels.
     """
     y, known = fill_missing_labels(y)
-    X, y = validate_data(estimator, X, y, dtype="numeric", accept_sparse="csr", reset=reset)
-    check_classification_targets(y)
-    return X, y, np.ones(len(y), dtype=bool) if known is None else known
+    several = has_columns(y)
+    X, y = validate_data(
+        estimator, X, y, dtype="numeric", accept_sparse="csr", reset=reset, multi_output=several and multilabel
+    )
+    if y.ndim == 1:
+        check_classification_targets(y)
+        return X, y, np.ones(len(y), dtype=bool) if known is None else known
+    known = ~(y == UNLABELLED).all(axis=1)
+    if not np.isin(y[known], (0, 1)).all():
+        raise DataError(
+            "y with several columns must hold labels, any number a row, as 0 and 1, and -1 throughout a row without; "
+            f"got {np.unique(y)[:9]}."
+        )
+    return X, y, known
+
+
+def has_columns(y: Any) -> bool:
+    """Whether labels, array-like, have several columns."""
+    shape = np.asarray(y).shape if isinstance(y, list | tuple) else getattr(y, "shape", ())
+    return len(shape) == 2 and shape[1] > 1
 
 
 def require_verbose(estimator: Any) -> None:

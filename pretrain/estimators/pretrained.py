@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Any
 
 from pretrain.estimators.pretraining_cache import Pretraining, pretrained
-from pretrain.estimators.supervised import SupervisedEstimator, TrainingRows
+from pretrain.estimators.supervised import SupervisedEstimator, Targets, TrainingRows
 from pretrain.network import Network
 from pretrain.pretrained_networks import pretrained_network
 from pretrain.random_streams import RandomStreams
@@ -12,8 +12,9 @@ from pretrain.rehearsal import rehearse_finetuning
 from pretrain.scaling import Scaling
 from pretrain.settings import LayerSettings
 from pretrain.stack import Stack
-from pretrain.unrolling import unroll
+from pretrain.unrolling import TASKS_OF, unroll
 
+INTO = {task: into for into, task in TASKS_OF.items()}
 # Fields of TrainingSettings and the parameters that fill them in pretraining.
 PRETRAINING_PARAMETERS = {
     "epochs": "pretrain_epochs",
@@ -33,11 +34,11 @@ class PretrainedEstimator(SupervisedEstimator):
         """Settings of each layer, from the estimator's parameters."""
 
     def _initial_network(self, X: Any, rows: TrainingRows, scaling: Scaling, streams: RandomStreams) -> Network:
-        n_outputs = rows.targets.n_outputs
+        targets = rows.targets
         finetuning, validated = self._finetune_settings(), self.early_stopping
 
         def rehearse(untrained: Stack) -> None:
-            rehearse_finetuning(self._unrolled(untrained, n_outputs, streams), finetuning, validated=validated)
+            rehearse_finetuning(self._unrolled(untrained, targets, streams), finetuning, validated=validated)
 
         pretraining = Pretraining(
             X,
@@ -49,23 +50,23 @@ class PretrainedEstimator(SupervisedEstimator):
             sample_weight=rows.sample_weight,
         )
         stack, self.report_ = pretrained(pretraining, memory=self.memory, note=self._note, rehearse=rehearse)
-        return self._unrolled(stack, n_outputs, streams)
+        return self._unrolled(stack, targets, streams)
 
-    def _unrolled(self, stack: Stack, n_outputs: int, streams: RandomStreams) -> Network:
+    def _unrolled(self, stack: Stack, targets: Targets, streams: RandomStreams) -> Network:
         if self.kind is not None:
             return pretrained_network(
                 self.kind,
                 stack,
-                n_outputs,
-                task=self.task,
+                targets.n_outputs,
+                task=targets.task,
                 dropout=self.dropout,
                 input_dropout=self.input_dropout,
                 generator=streams.generator("init"),
             )
         return unroll(
             stack,
-            "classifier" if self.task == "classification" else "regressor",
-            n_outputs=n_outputs,
+            INTO[targets.task],
+            n_outputs=targets.n_outputs,
             dropout=self.dropout,
             input_dropout=self.input_dropout,
             generator=streams.generator("head"),

@@ -17,8 +17,6 @@ from pretrain.scaling import Scaling
 class NetworkRegressor(RegressorMixin, SupervisedEstimator):
     """Real targets, one or several; they are standardised for training and given back in their own units."""
 
-    task = "regression"
-
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fine-tune for one epoch on rows and targets, going on from the last call.
 
@@ -58,7 +56,7 @@ class NetworkRegressor(RegressorMixin, SupervisedEstimator):
             )
         # Continued training goes on in the units that the network has learned.
         scaling = Scaling.fit("standard", targets[used]) if fitted is None else fitted.target_scaling
-        return Targets(scaling.apply(targets), n_outputs, None, scaling)
+        return Targets(scaling.apply(targets), n_outputs, "regression", None, scaling)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -93,7 +93,7 @@ class ScratchEstimator(SupervisedEstimator):
             X.shape[1],
             self.hidden_layer_sizes,
             rows.targets.n_outputs,
-            task=self.task,
+            task=rows.targets.task,
             activation=self.activation,
             initialisation=self.initialisation,
             dropout=self.dropout,

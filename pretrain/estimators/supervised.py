@@ -40,12 +40,13 @@ class Targets(NamedTuple):
     """What a network is trained towards.
 
     `values` are the targets of all rows as the network's loss takes them, of no meaning where a row is unlabelled;
-    `weight` is what each row counts in the loss, or None; `classes` (of a classifier) and `scaling` lead from the
-    network's outputs back to labels and targets.
+    `task` is what the network is for (see `Architecture`); `classes` (of a classifier) and `scaling` lead from the
+    network's outputs back to labels and targets; `weight` is what each row counts in the loss, or None.
     """
 
     values: np.ndarray
     n_outputs: int
+    task: str
     classes: np.ndarray | None
     scaling: Scaling
     weight: np.ndarray | None = None
@@ -71,7 +72,6 @@ class SupervisedEstimator(ModelEstimator):
         Epochs of supervised training that ran.
     """
 
-    task: str
     stage = "finetune"
     network_: Network
     _piece_state: dict[str, Any]  # what the next `partial_fit` goes on from
@@ -87,6 +87,8 @@ class SupervisedEstimator(ModelEstimator):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
         y : array-like of shape (n_samples,), or (n_samples, n_targets) for a regressor
+            0 and 1 of shape (n_samples, n_labels) for a classifier of rows that may have any number of labels; -1
+            throughout a row without.
             A classifier's label marks an unlabelled row where it is the integer -1, or None or NaN among objects: the
             row is used for pretraining and, unless by `pseudo_labels`, not for fine-tuning. Labels that are exactly
             -1 and 1 are two classes.
@@ -238,7 +240,7 @@ class SupervisedEstimator(ModelEstimator):
         return train_test_split(
             labelled,
             test_size=self.validation_fraction,
-            stratify=targets[labelled] if self.task == "classification" else None,
+            stratify=targets[labelled] if targets.dtype == np.int64 else None,  # class indices, one a row
             random_state=RandomStreams(self.seed_).integer_seed("split") % 2**32,
         )
 
@@ -260,7 +262,7 @@ class SupervisedEstimator(ModelEstimator):
         if not self.early_stopping:
             return None
         validated = [r for r in self.report_ if r["stage"] == self.stage and "validation_loss" in r]
-        if self.task == "classification":
+        if "validation_error" in (validated[0] if validated else {}):
             return [1 - record["validation_error"] / 100 for record in validated]
         return [-record["validation_loss"] for record in validated]
 
