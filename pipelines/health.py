@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipelines.health_findings import Finding, findings_of
-from pipelines.layer_figures import LayerFigures, measure_layer
-from pipelines.linear_probe import probe, probe_gains, probed_rows, why_no_probe
+from pipelines.data import task_of
 from pipelines.preparation import PreparedData
-from pipelines.weight_change import initial_weight
 from pretrain import RBM, Stack
 from pretrain.columns import require_rows
+from pretrain.health_findings import Finding, findings_of
+from pretrain.layer_figures import LayerFigures, measure_layer
+from pretrain.linear_probe import probe, probe_gains, probed_rows, why_no_probe
 from pretrain.supervised_layer import SupervisedLayer
+from pretrain.weight_change import initial_weight
 
 EXAMINED_ROWS = 2000  # drawn from the training rows, and as many held-out ones: shares are then exact to a per cent
 
@@ -89,7 +90,7 @@ def examine(
     if len(codes) <= len(stack.layers):
         notes.append(f"The layers above layer {len(figures)} were not looked at: its codes are not finite.")
     y = None if prepared.dataset.y is None else prepared.dataset.y[chosen]
-    reason = why_no_probe(y)
+    reason = why_not_probed(y)
     raw_error = None
     if y is None or reason is not None:
         notes.append(f"No linear probe: {reason}.")
@@ -97,6 +98,13 @@ def examine(
         raw_error, figures = _probed(figures, codes, y, seed)
     findings = [finding for layer in figures for finding in findings_of(layer)]
     return Health(len(rows), len(held_out), raw_error, figures, findings, notes)
+
+
+def why_not_probed(y: np.ndarray | None) -> str | None:
+    """Why the labels (n,) of the rows cannot be probed, in words; None if they can."""
+    if y is not None and task_of(y) != "classification":
+        return "the labels are a regression target"
+    return why_no_probe(y)
 
 
 def _draw(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:

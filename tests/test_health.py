@@ -11,17 +11,17 @@ from sklearn.datasets import load_digits
 
 import checkpoints
 from pipelines.cli import main
-from pipelines.health import examine
-from pipelines.health_findings import findings_of
-from pipelines.layer_figures import LayerFigures, code_figures, copied_share
-from pipelines.linear_probe import probe, probe_gains, why_no_probe
+from pipelines.health import examine, why_not_probed
 from pipelines.preparation import prepare
-from pipelines.weight_change import initial_weight, weight_structure
 from pretrain import GreedyPretraining, Stack, StackTransformer
 from pretrain.autoencoder import Autoencoder
 from pretrain.gaussian_units import LOWEST_VARIANCE
+from pretrain.health_findings import findings_of
+from pretrain.layer_figures import LayerFigures, code_figures, copied_share
+from pretrain.linear_probe import probe, probe_gains
 from pretrain.rbm import RBM
 from pretrain.settings import RBMSettings, to_dict
+from pretrain.weight_change import initial_weight, weight_structure
 
 BEGAN_LARGE = {"weight_rms": 0.9, "weight_change": 0.2}
 FIGURES = LayerFigures(1, "rbm", "sigmoid", 31, 23)
@@ -367,11 +367,11 @@ def test_the_probe_compares_rows():
 
 
 def test_labels_that_cannot_be_probed():
-    assert why_no_probe(np.arange(200) % 2) is None
-    assert "no labels" in why_no_probe(None)
-    assert "regression" in why_no_probe(np.linspace(0, 1, 200))
-    assert "two classes" in why_no_probe(np.zeros(200, dtype=int))
-    assert "50 rows" in why_no_probe(np.arange(40) % 2)
+    assert why_not_probed(np.arange(200) % 2) is None
+    assert "no labels" in why_not_probed(None)
+    assert "regression" in why_not_probed(np.linspace(0, 1, 200))
+    assert "two classes" in why_not_probed(np.zeros(200, dtype=int))
+    assert "50 rows" in why_not_probed(np.arange(40) % 2)
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import checkpoints
 from pipelines.commands.options import device_option, json_option, wide_console
 from pipelines.evaluation import on_device
 from pipelines.health import Health, examine
-from pipelines.layer_figures import LayerFigures
 from pipelines.preparation import prepare_as_before, require_features, same_data
 from pretrain import Stack
 from pretrain.exceptions import SettingsError
+from pretrain.layer_figures import LayerFigures
 
 HEALTH_OPTIONS = {"target": "--target", "device": "--device"}
 LEGEND = (

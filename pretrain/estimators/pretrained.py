@@ -3,8 +3,14 @@
 from abc import abstractmethod
 from typing import Any
 
+import numpy as np
+
+from pretrain._validation import one_per_layer
+from pretrain.estimators.diagnosis import EXAMINED_ROWS, Diagnosis, Fitted, diagnose
+from pretrain.estimators.inputs import check_rows
 from pretrain.estimators.pretraining_cache import Pretraining, pretrained
 from pretrain.estimators.supervised import SupervisedEstimator, Targets, TrainingRows
+from pretrain.exceptions import SettingsError
 from pretrain.network import Network
 from pretrain.pretrained_networks import pretrained_network
 from pretrain.random_streams import RandomStreams
@@ -50,7 +56,56 @@ class PretrainedEstimator(SupervisedEstimator):
             sample_weight=rows.sample_weight,
         )
         stack, self.report_ = pretrained(pretraining, memory=self.memory, note=self._note, rehearse=rehearse)
-        return self._unrolled(stack, targets, streams)
+        network = self._unrolled(stack, targets, streams)
+        self._stack = stack.cpu()  # the network has copies
+        return network
+
+    def diagnose(self, X: Any, y: Any = None) -> Diagnosis:
+        """Why did pretraining do nothing? What it and fine-tuning have made of each layer, and what to change.
+
+        Each layer is looked at as it was before pretraining, after it, and after fine-tuning: how well a linear probe
+        reads y from its code, in cross-validation, and which of its units are dead or saturated.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            The training rows, or others; at most 2,000 are drawn from them.
+        y : array-like of shape (n_samples,) or None
+            As in `fit`; without it there is no probe.
+
+        Returns
+        -------
+        Diagnosis
+            `print` shows a table and the advice; `to_dict` is ready for JSON.
+
+        Raises
+        ------
+        SettingsError
+            If the estimator came from a checkpoint, which holds the fine-tuned network alone.
+        """
+        network = self._model
+        if not hasattr(self, "_stack"):
+            raise SettingsError(
+                f"This {type(self).__name__} came from a checkpoint, which holds the fine-tuned network and not the "
+                "layers before that: diagnose it where it was fitted, or after a pickle."
+            )
+        X, y = self._diagnosed_rows(X, y)
+        n_layers = len(self._stack.layers)
+        settings: list[LayerSettings] = one_per_layer("the stack", "settings", self._layer_settings(), n_layers)
+        return diagnose(self, Fitted(self._stack, network, settings, self.seed_, self.report_), X, y)
+
+    def _diagnosed_rows(self, X: Any, y: Any) -> tuple[Any, np.ndarray | None]:
+        """Some of the rows, scaled, and their labels or targets; rows without a label only where none has one."""
+        if y is None:
+            X = check_rows(self, X, accept_sparse=True)
+            labelled = np.zeros(X.shape[0], dtype=bool)
+        else:
+            X, y, labelled = self._check_training_data(X, y, reset=False, classes=None)
+        chosen = np.flatnonzero(labelled) if labelled.any() else np.arange(X.shape[0])
+        if len(chosen) > EXAMINED_ROWS:
+            rng = np.random.default_rng(RandomStreams(self.seed_).integer_seed("monitoring"))
+            chosen = np.sort(rng.choice(chosen, EXAMINED_ROWS, replace=False))
+        return self.network_.scaling.apply(X[chosen]), y[chosen] if labelled.any() else None
 
     def _unrolled(self, stack: Stack, targets: Targets, streams: RandomStreams) -> Network:
         if self.kind is not None:

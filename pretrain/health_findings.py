@@ -11,8 +11,8 @@ References
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipelines import health_thresholds as limits
-from pipelines.layer_figures import LayerFigures
+from pretrain import health_thresholds as limits
+from pretrain.layer_figures import LayerFigures
 
 PROBLEM, REMARK = "problem", "remark"
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
-from pipelines.input_figures import input_figures
-from pipelines.weight_change import weight_change, weight_structure
 from pretrain.activations import LAYER_ACTIVATIONS
 from pretrain.column_groups import parse_groups
 from pretrain.gaussian_units import HIGHEST_VARIANCE, LOWEST_VARIANCE
+from pretrain.input_figures import input_figures
 from pretrain.monitoring import RANGES, free_energy_gap, unit_shares
 from pretrain.rbm import RBM
 from pretrain.reconstruction import reconstruction_errors
 from pretrain.stack import DecodingLayer
+from pretrain.weight_change import weight_change, weight_structure
 
 END_MARGIN = 0.01  # of the range: code values closer to an end than this pass hardly any gradient
 COPY_CORRELATION = 0.99

@@ -9,7 +9,7 @@ import torch
 
 from pretrain.exceptions import DataRangeWarning, PretrainError
 from pretrain.random_streams import RandomStreams
-from pretrain.settings import layer_settings_from_dict
+from pretrain.settings import LayerSettings, layer_settings_from_dict
 from pretrain.stack import LAYER_KINDS
 
 FEWEST_UNITS = 20  # on either side of a weight matrix, below which the noise edge is blurred
@@ -43,19 +43,22 @@ def initial_weight(record: Mapping[str, Any], stack: Any, k: int) -> torch.Tenso
     None where the file does not say. Another torch may draw other numbers; the distance is then that of unrelated
     weights, which nothing is made of.
     """
-    layer = stack.layers[k]
     try:
         settings = layer_settings_from_dict(record["settings"]["layers"][k])
-        generator = RandomStreams(record["seed"]).generator("init", layer=k)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DataRangeWarning)  # about data that are not given here
-            drawn = LAYER_KINDS[settings.kind].from_settings(
-                layer.n_visible,
-                layer.n_hidden,
-                settings,
-                below=None if k == 0 else stack.layers[k - 1].activation,
-                generator=generator,
-            )
+        return initial_layer(stack, k, settings, record["seed"]).weight.detach()
     except (PretrainError, KeyError, IndexError, TypeError, AttributeError):
         return None  # a provenance may hold anything
-    return drawn.weight.detach()
+
+
+def initial_layer(stack: Any, k: int, settings: LayerSettings, seed: int) -> Any:
+    """Layer k (from 0) of a stack as it was before its training, drawn again from the seed and its settings."""
+    layer = stack.layers[k]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataRangeWarning)  # about data that are not given here
+        return LAYER_KINDS[settings.kind].from_settings(
+            layer.n_visible,
+            layer.n_hidden,
+            settings,
+            below=None if k == 0 else stack.layers[k - 1].activation,
+            generator=RandomStreams(seed).generator("init", layer=k),
+        )

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import r2_score
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
-from pipelines.data import task_of
 
 N_FOLDS = 3
 FEWEST_ROWS = 50  # below, the error is chance
@@ -19,11 +18,9 @@ MAX_ITER = 300
 
 
 def why_no_probe(y: np.ndarray | None) -> str | None:
-    """Why the labels (n,) of the rows cannot be probed, in words; None if they can."""
+    """Why the classes (n,) of the rows cannot be probed, in words; None if they can."""
     if y is None:
         return "the data have no labels"
-    if task_of(y) != "classification":
-        return "the labels are a regression target"
     frequent = probed_rows(y)
     if frequent.sum() < FEWEST_ROWS or len(np.unique(y[frequent])) < 2:
         return f"it takes {FEWEST_ROWS} rows of two classes or more, {N_FOLDS} of each class"
@@ -48,6 +45,13 @@ def probe(codes: np.ndarray, y: np.ndarray, *, seed: int = 0) -> np.ndarray:
         warnings.simplefilter("ignore", ConvergenceWarning)  # a last digit that no finding depends on
         predicted = cross_val_predict(model, codes.astype(np.float64), y, cv=folds)
     return predicted != y
+
+
+def probe_targets(codes: np.ndarray, y: np.ndarray, *, seed: int = 0) -> float:
+    """Cross-validated R² of ridge regression, the mean over targets: (n, n_features), (n,) or (n, n_targets)."""
+    model = make_pipeline(StandardScaler(), Ridge())
+    folds = KFold(N_FOLDS, shuffle=True, random_state=seed)
+    return float(r2_score(y, cross_val_predict(model, codes.astype(np.float64), y, cv=folds)))
 
 
 def probe_gains(wrong: Sequence[np.ndarray]) -> list[tuple[float, float]]:
