@@ -36,6 +36,8 @@ from checkpoints.codecs import encode_root, seal
 from pretrain.baselines import scratch_network
 from pretrain.exceptions import CheckpointError
 from pretrain.scaling import Scaling
+from pretrain.settings import RBMSettings, TrainingSettings
+from pretrain.up_down_settings import UpDownSettings
 
 MEMORY_LIMIT = 6 * 2**30  # of a worker, so that a memory bomb does not take the machine
 VERSION_1 = Path(__file__).parents[1] / "tests" / "data" / "checkpoint_v1.h5"
@@ -78,7 +80,8 @@ def make_corpus(folder: Path) -> list[Path]:
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     X = rng.random((20, 7))
     labels = np.array(["a", "é"])[rng.integers(0, 2, 20)]
-    networks = [scratch_network(kind, 7, (5, 3), 2, generator=generator) for kind in ("relu-bn", "residual")]
+    kinds = ("relu-bn", "residual", "dense", "stochastic-depth")
+    networks = [scratch_network(kind, 7, (5, 3), 2, generator=generator) for kind in kinds]
     networks[0].classes, networks[1].scaling = np.array(["a", "é"]), Scaling.fit("standard", X)
     rbm = pretrain.RBM(7, 5, visible_units="gaussian_learned:3+softmax:4", generator=generator)
     stack = pretrain.Stack([rbm, pretrain.Autoencoder(5, 3, tied=False, generator=generator)])
@@ -86,12 +89,25 @@ def make_corpus(folder: Path) -> list[Path]:
         pretrain.DBNClassifier((5,), pretrain_epochs=1, max_iter=1, random_state=0).fit(X, labels),
         pretrain.RBMTransformer(5, n_iter=1, random_state=0).fit(X),
     ]
+    dbn = _dbn_training((X > 0.5).astype(np.float32), labels == "a")
+    next(dbn)
+    state = checkpoints.RunState({"seconds": 1.5, "parts": {"pretrain": {"state": dbn.state_dict()}}})
+    list(dbn)
+    rbms = [pretrain.RBM(7, 5, generator=generator), pretrain.RBM(5, 3, generator=generator)]
+    deep = [dbn.dbn, pretrain.DBM.from_rbms(rbms), state]
     history = [{"stage": "pretrain", "epoch": 1, "loss": 0.5, "done": True}, {"epoch": 2, "note": "é"}]
     provenance = {"seed": 1, "split": {"train": list(range(20))}}
-    for k, model in enumerate((*networks, stack, *estimators)):
+    for k, model in enumerate((*networks, stack, *estimators, *deep)):
         checkpoints.save(model, folder / f"{k}.h5", history=history, provenance=provenance)
     shutil.copy(VERSION_1, folder / "version_1.h5")
     return sorted(folder.glob("*.h5"))
+
+
+def _dbn_training(X: np.ndarray, y: np.ndarray) -> pretrain.DBNTraining:
+    """A short training of a belief net with labels, greedy and then up-down."""
+    training = TrainingSettings(epochs=1)
+    settings, up_down = RBMSettings(training=training), UpDownSettings(n_gibbs_steps=(1,), training=training)
+    return pretrain.DBNTraining(X, y.astype(int), (5, 3), settings, up_down, seed=0, device="cpu")
 
 
 def fuzz(corpus: list[Path], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
