@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from pipelines.belief_nets import belief_net
+from pipelines.evaluation import module_of
 from pipelines.preparation import PreparedData
 from pretrain import DBN
 from pretrain.batches import as_dense_tensor
@@ -41,7 +42,7 @@ def measure_likelihood(
 
     Parameters
     ----------
-    model : Stack of RBMs, or DBN
+    model : Stack of RBMs, DBN, or a fitted estimator that has one
         Of a single RBM the likelihood is measured, of deeper nets its variational lower bound.
     prepared : PreparedData
         With the model's scaling; training rows begin the chains of the reverse estimate.
@@ -63,10 +64,11 @@ def measure_likelihood(
     SettingsError
         If the model has no likelihood that can be measured so.
     """
-    net = _net(model).to(resolve_device(device))
+    net = _net(module_of(model)).to(resolve_device(device))
     rbm = net.memory
     started = time.perf_counter()
-    binarize = bool(_settings(record).get("binarize", False))
+    # A fitted estimator says it itself, a stack or a net in its provenance.
+    binarize = bool(getattr(model, "binarize", _settings(record).get("binarize", False)))
     streams, place = RandomStreams(seed), rbm.weight.device
     test = _rows(prepared.scaling.apply(prepared.raw_test_rows()), binarize, streams, "test", place)
     train = prepared.train_rows()

@@ -106,7 +106,7 @@ def evaluate(
             lines += [f"{name} of {units} units {error:.4g}" for name, error in errors.items()]
     if likelihood:
         annealing = {"n_runs": ais_runs, "n_temperatures": ais_temperatures}
-        result |= measure_likelihood(module, prepared, record, seed=seed, device=device, **annealing)
+        result |= measure_likelihood(model, prepared, record, seed=seed, device=device, **annealing)
         lines += _likelihood_lines(result)
     report_result(result, lines, as_json)
 
