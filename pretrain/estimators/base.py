@@ -1,18 +1,31 @@
 """What estimators share: one model with its records, to be saved and built again, and codes of rows."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags, check_array, estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from pretrain.estimators.inputs import check_rows, choose_scaling, seed_from
+from pretrain.estimators.layer_table import LayerRow, fitted_rows, layers_html, planned_rows
 from pretrain.estimators.pretraining_cache import Pretraining, pretrained
+from pretrain.estimators.progress_line import show_record
 from pretrain.stack import Stack
 from pretrain.training import Record
 
+# What a stage of training leaves layers as.
+STATES = {
+    "pretrain": "pretrained",
+    "head": "trained alone",
+    "finetune": "fine-tuned",
+    "train": "trained from scratch",
+    "up_down": "fine-tuned by up-down",
+}
 FITTED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "n_iter_", "seed_", "mean_", "n_samples_seen_")
 
 
@@ -53,9 +66,40 @@ class ModelEstimator(BaseEstimator):
         """Keep a record, and print it if asked to."""
         self.report_.append(record)
         if self.verbose:
-            where = "" if record["layer"] is None else f" layer {record['layer'] + 1}"
-            line = f"{record['stage']}{where} epoch {record['epoch']}/{record['n_epochs']}"
-            print(f"[{type(self).__name__}] {line}: loss {record['loss']:.4g}, {record['seconds']:.2f} s")  # noqa: T201 - asked for by verbose=True, as scikit-learn's own estimators print
+            show_record(type(self).__name__, record)
+
+    def _layer_rows(self) -> list[LayerRow]:
+        """The layers for a notebook: how many units and parameters, pretrained or not."""
+        if not self.__sklearn_is_fitted__():
+            return planned_rows(getattr(self, "hidden_layer_sizes", getattr(self, "n_components", ())))
+        told: dict[str, None] = dict.fromkeys(str(record["stage"]) for record in self.report_)
+        hidden, output = (
+            ", ".join(STATES[stage] for stage in told if stage in STATES and stage != other) or "not trained"
+            for other in ("head", "pretrain")
+        )
+        return fitted_rows(self._model, hidden=hidden, output=output)
+
+    def _repr_html_inner(self) -> str:
+        return estimator_html_repr(self) + layers_html(self._layer_rows())
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return {**bundle, "text/html": self._repr_html_inner()} if "text/html" in bundle else bundle
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: models of a GPU as copies on the CPU, so that they load where there is none."""
+        state = dict(super().__getstate__())
+        for name, value in state.items():
+            if isinstance(value, nn.Module) and next(value.parameters()).device.type != "cpu":
+                state[name] = copy.deepcopy(value).cpu()
+        if getattr(self, self.model_name, None) is not state.get(self.model_name):
+            state.pop("_piece_state", None)  # of generators on the GPU: `partial_fit` begins with a new optimiser
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.__sklearn_is_fitted__() and self.device != "cpu" and torch.cuda.is_available():
+            self._model.to("cuda")
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, self.model_name)

@@ -69,7 +69,7 @@ class DBNEstimator(PretrainedEstimator):
     device : {"auto", "cpu", "cuda"}, default="auto"
     precision : {"auto", "float32", "bfloat16"}, default="auto"
     verbose : bool, default=False
-        Print one line an epoch.
+        Show a bar in a terminal or a notebook, and print one line an epoch elsewhere.
     random_state : int, RandomState, Generator or None, default=None
 
     References

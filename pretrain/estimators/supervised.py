@@ -12,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight
 from pretrain._validation import require_flag, require_number
 from pretrain.estimators.base import ModelEstimator
 from pretrain.estimators.inputs import choose_scaling, require_verbose, seed_from, training_settings
+from pretrain.estimators.progress_line import close_line
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.finetuning import Finetuning
 from pretrain.network import Network
@@ -119,6 +120,8 @@ class SupervisedEstimator(ModelEstimator):
         for record in self._finetuning(scaled, rows.targets, settings, used, held_out, unlabelled):
             self._note(record)
             self.n_iter_ += record["stage"] == self.stage
+        if self.verbose and self.n_iter_:
+            close_line(self.report_[-1])
         return self
 
     def _fit_piece(self, X: Any, y: Any, sample_weight: Any, classes: np.ndarray | None = None) -> Self:
