@@ -20,6 +20,7 @@ from checkpoints.estimator_codec import (
     fitted_state,
 )
 from checkpoints.history import build_history, check_history, encode_history
+from checkpoints.image_codec import build_image_network, check_image_network, encode_image_network
 from checkpoints.network_codec import build_network, check_network, encode_network
 from checkpoints.requirements import require_keys
 from checkpoints.run_state import RunState, build_run_state, check_run_state, encode_run_state
@@ -29,6 +30,7 @@ from pretrain import __version__
 from pretrain.dbm import DBM
 from pretrain.dbn import DBN
 from pretrain.exceptions import CheckpointError, FormatVersionError
+from pretrain.image_networks import ImageNetwork
 from pretrain.network import Network
 from pretrain.stack import Stack
 
@@ -45,6 +47,9 @@ class ModelCodec:
 
 MODEL_CODECS: dict[str, ModelCodec] = {
     spec.STACK: ModelCodec(Stack, encode_stack, check_stack, build_stack),
+    spec.IMAGE_NETWORK: ModelCodec(
+        ImageNetwork, encode_image_network, check_image_network, build_image_network
+    ),  # before its base
     spec.NETWORK: ModelCodec(Network, encode_network, check_network, build_network),
     spec.DBN: ModelCodec(DBN, encode_dbn, check_dbn, build_dbn),
     spec.DBM: ModelCodec(DBM, encode_dbm, check_dbm, build_dbm),

@@ -26,6 +26,7 @@ DIGEST = "digest"  # of the dataset of digests; in version 1, of everything
 # Groups and datasets under the root.
 STACK = "stack"
 NETWORK = "network"
+IMAGE_NETWORK = "image_network"
 DBN = "dbn"
 DBM = "dbm"
 ESTIMATOR = "estimator"

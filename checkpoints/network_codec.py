@@ -27,6 +27,8 @@ from pretrain.network import Network
 
 KIND, VERSION = "network", 2  # 1: as older readers know it, without what is optional here
 HEAD, TARGET_SCALING, CLASSES = "head", "target_scaling", "classes"
+# What every network has beside its hidden layers.
+MEMBERS, OPTIONAL_MEMBERS = (HEAD, SCALING, TARGET_SCALING), (CLASSES,)
 # Kinds of the groups of layers, with their versions.
 DENSE, RESIDUAL, DENSELY_CONNECTED, LINEAR = "dense", "residual", "densely_connected", "linear"
 LAYER_VERSION = 1
@@ -59,14 +61,7 @@ def encode_network(network: Network) -> Group:
         kind, _ = _layer_kind_and_layout(architecture, k)
         name = spec.layer_name(k, len(network.hidden))
         layers.groups[name] = _encode_layer(kind, _layer_tensors(layer), f"hidden layer {k + 1}")
-    groups = {
-        LAYERS: layers,
-        HEAD: _encode_layer(LINEAR, linear_tensors(network.head), "the output layer"),
-        SCALING: encode_scaling(network.scaling),
-        TARGET_SCALING: encode_scaling(network.target_scaling),
-    }
-    if network.classes is not None:
-        groups[CLASSES] = encode_labels(network.classes, "the classes of the network")
+    groups = {LAYERS: layers, **encode_members(network)}
     config = _config(architecture)
     new = architecture.layer_type == DENSELY_CONNECTED or set(config) & set(_OPTIONAL_FIELDS)
     return new_object(KIND, VERSION if new else 1, config, groups=groups)
@@ -79,8 +74,8 @@ def check_network(group: Group, path: str) -> list[dict[str, Any]]:
         group,
         path,
         attributes=(spec.KIND, spec.KIND_VERSION, spec.CONFIG),
-        groups=(LAYERS, HEAD, SCALING, TARGET_SCALING),
-        optional_groups=(CLASSES,),
+        groups=(LAYERS, *MEMBERS),
+        optional_groups=OPTIONAL_MEMBERS,
     )
     architecture = read_architecture(group, path)
     layers = numbered_layers(group, path)
@@ -91,30 +86,51 @@ def check_network(group: Group, path: str) -> list[dict[str, Any]]:
         )
     summaries = [_check_layer(layer, where, architecture, k) for k, (where, layer) in enumerate(layers)]
     summaries.append(_check_layer(group.groups[HEAD], f"{path}/{HEAD}", architecture, len(layers)))
-    check_scaling(group.groups[SCALING], f"{path}/{SCALING}", architecture.n_features)
-    check_scaling(group.groups[TARGET_SCALING], f"{path}/{TARGET_SCALING}", architecture.n_outputs)
-    if CLASSES in group.groups:
-        shape = check_labels(group.groups[CLASSES], f"{path}/{CLASSES}").shape
-        if shape != (architecture.n_outputs,):
-            raise CheckpointError(
-                f"{path}/{CLASSES} must hold one label an output, shape ({architecture.n_outputs},); got {shape}."
-            )
+    check_members(group, path, architecture.n_features, architecture.n_outputs)
     return summaries
 
 
 def build_network(group: Group, path: str) -> Network:
     """The network of a checked group, in evaluation mode."""
-    classes = group.groups.get(CLASSES)
-    network = Network(
-        read_architecture(group, path),
-        scaling=build_scaling(group.groups[SCALING], f"{path}/{SCALING}"),
-        classes=None if classes is None else build_labels(classes, f"{path}/{CLASSES}"),
-        target_scaling=build_scaling(group.groups[TARGET_SCALING], f"{path}/{TARGET_SCALING}"),
-    )
+    network = Network(read_architecture(group, path), **read_members(group, path))
     for layer, (_, stored) in zip(network.hidden, numbered_layers(group, path), strict=True):
         fill_tensors(_layer_tensors(layer), stored)
     fill_tensors(linear_tensors(network.head), group.groups[HEAD])
     return network.eval()
+
+
+def encode_members(network: Network) -> dict[str, Group]:
+    """The output layer, the scalings and the labels of a network of any kind."""
+    groups = {
+        HEAD: _encode_layer(LINEAR, linear_tensors(network.head), "the output layer"),
+        SCALING: encode_scaling(network.scaling),
+        TARGET_SCALING: encode_scaling(network.target_scaling),
+    }
+    if network.classes is not None:
+        groups[CLASSES] = encode_labels(network.classes, "the classes of the network")
+    return groups
+
+
+def check_members(group: Group, path: str, n_features: int, n_outputs: int) -> None:
+    """Raise unless the scalings and labels are such as fit the network."""
+    check_scaling(group.groups[SCALING], f"{path}/{SCALING}", n_features)
+    check_scaling(group.groups[TARGET_SCALING], f"{path}/{TARGET_SCALING}", n_outputs)
+    if CLASSES in group.groups:
+        shape = check_labels(group.groups[CLASSES], f"{path}/{CLASSES}").shape
+        if shape != (n_outputs,):
+            raise CheckpointError(
+                f"{path}/{CLASSES} must hold one label an output, shape ({n_outputs},); got {shape}."
+            )
+
+
+def read_members(group: Group, path: str) -> dict[str, Any]:
+    """The scalings and labels of a checked group, as keyword arguments of its network."""
+    classes = group.groups.get(CLASSES)
+    return {
+        "scaling": build_scaling(group.groups[SCALING], f"{path}/{SCALING}"),
+        "classes": None if classes is None else build_labels(classes, f"{path}/{CLASSES}"),
+        "target_scaling": build_scaling(group.groups[TARGET_SCALING], f"{path}/{TARGET_SCALING}"),
+    }
 
 
 def read_architecture(group: Group, path: str) -> Architecture:

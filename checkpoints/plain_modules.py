@@ -20,6 +20,7 @@ from pretrain.dbm import DBM
 from pretrain.dbn import DBN
 from pretrain.exceptions import CheckpointError
 from pretrain.hidden_layers import DenselyConnectedLayer, ResidualLayer
+from pretrain.image_networks import ImageNetwork
 from pretrain.network import Network
 from pretrain.scaling import Scaling
 from pretrain.stack import Stack
@@ -60,6 +61,8 @@ def to_torch(model: Any) -> nn.Sequential:
             f"A {type(model).__name__} is a generative model, which no nn.Sequential computes. Export its weights to "
             "npz; checkpoints/FORMAT.md has the formulas."
         )
+    if isinstance(model, ImageNetwork):
+        raise CheckpointError("A convolutional network is no nn.Sequential of rows. Export it to npz.")
     if not isinstance(model, Network | Stack):
         raise CheckpointError(
             f"A Stack, a Network or a fitted estimator of one can be exported; got {type(model).__name__}."

@@ -9,6 +9,7 @@ from typing import Any
 
 from pretrain.baselines import BASELINES
 from pretrain.exceptions import SettingsError
+from pretrain.image_networks import IMAGE_BASELINES
 from pretrain.settings import (
     AutoencoderSettings,
     FinetuneSettings,
@@ -30,8 +31,9 @@ class Arm:
         How each layer is pretrained: on all training rows, or, with labels, on the labelled rows of the budget; None
         for a network from scratch.
     kind : str or None
-        A name in `pretrain.baselines.BASELINES`: of a network from scratch, or, of layers that are pretrained, one
-        that begins with their weights, see `pretrain.pretrained_networks`. None: the layers are unrolled.
+        A name in `pretrain.baselines.BASELINES` (or, from scratch and of images, in `IMAGE_BASELINES` of
+        `pretrain.image_networks`): of a network from scratch, or, of layers that are pretrained, one that begins with
+        their weights, see `pretrain.pretrained_networks`. None: the layers are unrolled.
     finetune : FinetuneSettings
     dropout, input_dropout : float
         Of an unrolled network in fine-tuning.
@@ -59,13 +61,7 @@ class Arm:
         """Everything that decides what the arm does, JSON-able."""
         network: dict[str, Any] = {"dropout": self.dropout, "input_dropout": self.input_dropout}
         if self.kind is not None:
-            baseline = BASELINES[self.kind]
-            network |= {
-                "kind": self.kind,
-                "activation": baseline.activation,
-                "initialisation": baseline.initialisation,
-                **baseline.options,
-            }
+            network |= {"kind": self.kind, **_describe(self.kind)}
         return {
             "summary": self.summary,
             "pretrained": self.pretrained,
@@ -75,6 +71,13 @@ class Arm:
                 "finetuning": to_dict(self.finetune),
             },
         }
+
+
+def _describe(kind: str) -> dict[str, Any]:
+    if kind in IMAGE_BASELINES:
+        return IMAGE_BASELINES[kind].options
+    baseline = BASELINES[kind]
+    return {"activation": baseline.activation, "initialisation": baseline.initialisation, **baseline.options}
 
 
 ARMS: dict[str, Arm] = {
@@ -95,6 +98,7 @@ ARMS: dict[str, Arm] = {
             layer=SupervisedSettings(),
         ),
         *(Arm(name, baseline.summary, kind=name) for name, baseline in BASELINES.items()),
+        *(Arm(name, baseline.summary, kind=name) for name, baseline in IMAGE_BASELINES.items()),
         *(
             Arm(f"pretrained-{kind}", f"RBMs as the first weights of: {BASELINES[kind].summary}", RBMSettings(), kind)
             for kind in ("relu", "relu-dropout", "relu-bn", "residual")

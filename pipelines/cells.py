@@ -201,6 +201,7 @@ class Bench:
             self.hidden_layer_sizes,
             self.targets.n_outputs,
             task=self.targets.task,
+            image_shape=self.prepared.dataset.image_shape,
             generator=streams.generator("init"),
         )
         network.scaling = self.prepared.scaling

@@ -29,6 +29,7 @@ from pipelines.report import write_report
 from pipelines.split import draw_labelled
 from pretrain.device import resolve_device
 from pretrain.exceptions import DataError, DivergenceError, SettingsError
+from pretrain.image_networks import IMAGE_BASELINES
 
 KIND = "pretrain-comparison"
 FOLDERS = ("cells", "stacks", "networks")
@@ -214,7 +215,11 @@ class Comparison:
         }
         write_text(self.output / "records.json", json.dumps(results))
         write_text(self.output / "records.csv", _as_csv(records))
-        filters = {arm.name: first_layer_weight(checkpoints.load(path)) for arm, path in self._networks()}
+        filters = {
+            arm.name: first_layer_weight(checkpoints.load(path))
+            for arm, path in self._networks()
+            if arm.kind not in IMAGE_BASELINES
+        }
         write_report(results, filters, self.output / "report.html")
         return results
 

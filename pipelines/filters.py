@@ -8,11 +8,15 @@ import numpy as np
 import checkpoints
 from pipelines.evaluation import module_of
 from pretrain import DBN, Stack
+from pretrain.exceptions import SettingsError
+from pretrain.image_networks import ImageNetwork
 
 
 def first_layer_weight(model: Any) -> np.ndarray:
     """(n_hidden, n_visible): the first layer's weights of a stack, a network, a DBN or a fitted estimator."""
     module = module_of(model)
+    if isinstance(module, ImageNetwork):
+        raise SettingsError("The filters of a convolutional network are no images of the data; there is no picture.")
     if isinstance(module, DBN):
         return (module.layers[0].recognition_weight if module.layers else module.memory.weight).numpy(force=True)
     first = module.layers[0].weight if isinstance(module, Stack) else module.hidden[0].linear.weight

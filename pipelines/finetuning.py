@@ -177,6 +177,7 @@ def _initial(
             task=task,
             dropout=dropout,
             input_dropout=input_dropout,
+            image_shape=prepared.dataset.image_shape,
             generator=streams.generator("init"),
         )
         network.scaling = stack.scaling

@@ -122,7 +122,7 @@ class BackpropLearner(Learner):
             layer.eval()
         if n_rows == 1:  # one row has no variance: batch norm takes its running statistics
             for module in self.module.modules():
-                if isinstance(module, nn.BatchNorm1d):
+                if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                     module.eval()
             self.module.training = False
 

@@ -10,6 +10,7 @@ from torch import nn
 from pretrain._validation import require_choice, require_sequence
 from pretrain.architecture import OUTPUT_ACTIVATIONS, Architecture
 from pretrain.exceptions import SettingsError
+from pretrain.image_networks import IMAGE_BASELINES, scratch_image_network
 from pretrain.initialisation import GAINS, INITIALISATIONS, initialise
 from pretrain.network import Network
 
@@ -107,6 +108,7 @@ def scratch_network(
     initialisation: str | None = None,
     dropout: float | None = None,
     input_dropout: float | None = None,
+    image_shape: tuple[int, ...] | None = None,
     generator: torch.Generator,
 ) -> Network:
     """A network of the given kind with random weights.
@@ -114,14 +116,17 @@ def scratch_network(
     Parameters
     ----------
     kind : str
-        A name in `BASELINES`.
+        A name in `BASELINES`, or, where rows are images, in `pretrain.image_networks.IMAGE_BASELINES`.
     n_features, n_outputs : int
     hidden_layer_sizes : sequence of int
+        Convolutional networks have sizes of their own.
     task : {"classification", "multilabel", "regression"}
     activation, initialisation : str or None
         Names in `GAINS` and `INITIALISATIONS` of `pretrain.initialisation`, instead of those of the kind.
     dropout, input_dropout : float or None
         Instead of the rates of the kind.
+    image_shape : tuple of int or None
+        Height and width, and channels if there are any, of a row before it was flattened; for convolutional networks.
     generator : torch.Generator
         Draws the weights.
 
@@ -130,8 +135,21 @@ def scratch_network(
     SettingsError
         For an unknown kind, activation or initialisation.
     """
-    require_choice("scratch_network", "kind", kind, BASELINES)
+    require_choice("scratch_network", "kind", kind, (*BASELINES, *IMAGE_BASELINES))
     require_choice("a network", "task", task, OUTPUT_ACTIVATIONS)
+    if kind in IMAGE_BASELINES:
+        if activation is not None:
+            raise SettingsError(f"activation must be None for kind {kind!r}, whose units are rectified linear ones.")
+        return scratch_image_network(
+            kind,
+            image_shape,
+            n_outputs,
+            task=task,
+            initialisation=initialisation,
+            dropout=dropout,
+            input_dropout=input_dropout,
+            generator=generator,
+        )
     baseline = BASELINES[kind]
     if activation is not None:
         require_choice("scratch_network", "activation", activation, GAINS)

@@ -114,7 +114,7 @@ class ResidualLayer(nn.Module):
 
 def empty_linear(n_inputs: int, n_units: int, *, bias: bool = True) -> nn.Linear:
     """A linear layer whose weights hold anything at all, for whoever makes it to fill."""
-    return nn.Linear(n_inputs, n_units, bias=bias, device="meta").to_empty(device="cpu")
+    return nn.Linear(n_inputs, n_units, bias=bias, device="meta").to_empty(device=torch.get_default_device())
 
 
 def _norm(n_units: int, layer_norm: bool) -> nn.BatchNorm1d | nn.LayerNorm:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from pretrain._validation import require_number
+from pretrain.activations import activation_function
 from pretrain.dropout import RandomLayer
 from pretrain.exceptions import SettingsError
 from pretrain.network import Network
@@ -25,7 +26,7 @@ from pretrain.stack import map_rows
 
 
 class MonteCarloPrediction(NamedTuple):
-    """Mean and (unbiased) variance over the draws: class probabilities, or targets in their units.
+    """Mean and (unbiased) variance over the draws: probabilities of classes or labels, or targets in their units.
 
     Both are (n_samples, n_outputs); the variance has the square of the unit of the mean.
     """
@@ -91,11 +92,10 @@ def _moments(module: Network, rows: torch.Tensor, n_draws: int, generator: torch
     for layer in layers:
         layer.generator = generator
         layer.train()
+    activate = activation_function(module.architecture.output_activation)
     mean, squares = torch.zeros(()), torch.zeros(())
     for draw in range(1, n_draws + 1):
-        output = module(rows)
-        if module.architecture.task == "classification":
-            output = torch.softmax(output, dim=1)
+        output = activate(module(rows))
         difference = output - mean.to(output)
         mean = mean.to(output) + difference / draw
         squares = squares.to(output) + difference * (output - mean)

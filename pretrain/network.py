@@ -13,7 +13,8 @@ from pretrain.activations import activation_function
 from pretrain.architecture import Architecture
 from pretrain.dropout import Dropout
 from pretrain.exceptions import DataError, SettingsError
-from pretrain.hidden_layers import DenseLayer, DenselyConnectedLayer, ResidualLayer
+from pretrain.hidden_layers import DenseLayer, DenselyConnectedLayer, ResidualLayer, empty_linear
+from pretrain.image_architecture import ImageArchitecture
 from pretrain.scaling import Scaling, inference_dtype
 from pretrain.stack import decode_rows, encode_rows, map_rows
 from pretrain.stochastic_depth import survival_probabilities
@@ -39,20 +40,24 @@ class Network(nn.Module):
 
     def __init__(
         self,
-        architecture: Architecture,
+        architecture: Architecture | ImageArchitecture,
         *,
         scaling: Scaling | None = None,
         classes: np.ndarray | None = None,
         target_scaling: Scaling | None = None,
     ) -> None:
         super().__init__()
-        self.architecture = architecture
+        self.architecture: Any = architecture
         self.scaling = scaling or Scaling.none()
         self.classes = classes
         self.target_scaling = target_scaling or Scaling.none()
         self.input_dropout = Dropout(architecture.input_dropout)
-        self.hidden: Any = nn.ModuleList(_hidden_layers(architecture))  # torch types the items as bare modules
-        self.head = nn.Linear(architecture.widths[-1], architecture.n_outputs, device="meta").to_empty(device="cpu")
+        self.hidden: Any = nn.ModuleList(self._make_layers(architecture))  # torch types the items as bare modules
+        self.head = empty_linear(architecture.widths[-1], architecture.n_outputs)
+
+    @staticmethod
+    def _make_layers(architecture: Any) -> list[nn.Module]:
+        return list(_hidden_layers(architecture))
 
     @property
     def n_visible(self) -> int:

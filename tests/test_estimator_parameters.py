@@ -129,6 +129,10 @@ OWN_EFFECTS = {
     ("RBMTransformer", "schedule"): ("linear", {}),
     ("StackTransformer", "kind"): ("autoencoder", {}),
     ("DeepAutoencoder", "kind"): ("autoencoder", {}),
+    **{
+        (name, "image_shape"): ((4, 2), {"kind": "resnet-20", "image_shape": (2, 4)})
+        for name in ("ScratchClassifier", "ScratchRegressor")
+    },
 }
 for parameter in AUTOENCODER_FIELDS:
     value, others = EFFECTS[parameter]

@@ -23,8 +23,8 @@ N_DRAWS = 4000
 
 def make_network(seed=0, task="classification", **options):
     fields = {"hidden_layer_sizes": (3,), "activations": ("tanh",), "dropout": 0.4, **options}
-    output = "softmax" if task == "classification" else "identity"
-    network = Network(Architecture(5, 2, output_activation=output, task=task, **fields))
+    outputs = {"classification": "softmax", "multilabel": "sigmoid"}.get(task, "identity")
+    network = Network(Architecture(5, 2, output_activation=outputs, task=task, **fields))
     for parameter in network.parameters():
         nn.init.normal_(parameter, generator=torch.Generator().manual_seed(seed))
     network.scaling = Scaling.fit("standard", rows(seed, 17, 5))
@@ -42,12 +42,14 @@ def every_draw(network, X, rate=0.4):
     return torch.stack(outputs).detach(), np.array(weights)
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
 def test_mean_and_variance(task, seed):
     network, X = make_network(seed, task), rows(seed, 7, 5)
     outputs, weights = every_draw(network, X)
     if task == "classification":
         outputs = torch.softmax(outputs, dim=2)
+    elif task == "multilabel":
+        outputs = torch.sigmoid(outputs)
     else:
         network.target_scaling = Scaling("standard", np.array([5.0, -2.0]), np.array([3.0, 0.5]))
         outputs = outputs * torch.tensor([3.0, 0.5]) + torch.tensor([5.0, -2.0])

@@ -27,10 +27,11 @@ from pipelines.resuming import Resuming
 from pretrain import Stack
 from pretrain.baselines import BASELINES
 from pretrain.exceptions import SettingsError
+from pretrain.image_networks import IMAGE_BASELINES
 from pretrain.pretrained_networks import PRETRAINED_BASELINES
 from pretrain.settings import FinetuneSettings
 
-STARTS = ("pretrained", *(PRETRAINED + kind for kind in PRETRAINED_BASELINES), *BASELINES)
+STARTS = ("pretrained", *(PRETRAINED + kind for kind in PRETRAINED_BASELINES), *BASELINES, *IMAGE_BASELINES)
 TASKS = {name: task for task, name in INTO.items()}
 
 
@@ -99,7 +100,8 @@ def finetune(
     The test rows are the ones that were set aside when the stack was pretrained. Early stopping holds
     validation rows out of the training rows. With --start KIND (sigmoid, relu, relu-bn, residual, dense, ...) the
     weights of STACK are not used: its sizes, split and scaling are; with --start pretrained-KIND its weights,
-    rescaled, are the first ones of a network of that kind.
+    rescaled, are the first ones of a network of that kind. Where rows are images, KIND may be a convolutional
+    network: lenet, resnet-20, densenet-40-12, ...
     """
     settings = _settings(given)
     if start != "pretrained" and into == "autoencoder":

@@ -1,8 +1,6 @@
 """The deep autoencoder of 2006 as a transformer: pretrained layer by layer, unrolled, fine-tuned."""
 
 import dataclasses
-import math
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -10,8 +8,7 @@ import numpy as np
 from pretrain._validation import require_choice, require_sequence
 from pretrain.autoencoder_settings import RECONSTRUCTION_LOSSES
 from pretrain.estimators.base import CodeTransformer
-from pretrain.estimators.inputs import require_verbose, training_settings
-from pretrain.exceptions import SettingsError
+from pretrain.estimators.inputs import require_image_shape, require_verbose, training_settings
 from pretrain.finetuning import Finetuning
 from pretrain.network import Network
 from pretrain.reconstruction import reconstruction_errors
@@ -158,7 +155,7 @@ class DeepAutoencoder(CodeTransformer):
         require_sequence("DeepAutoencoder", "hidden_layer_sizes", self.hidden_layer_sizes)
         layers, finetuning = self._layer_settings(), self._finetune_settings()
         X = self._check_rows(X, reset=True)
-        self._require_image_shape()
+        require_image_shape(self)
         stack, rows = self._pretrain(X, self.hidden_layer_sizes, layers)
         network = unroll(stack, "autoencoder")
         run = Finetuning(
@@ -184,19 +181,6 @@ class DeepAutoencoder(CodeTransformer):
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the mean of `reconstruction_error`, of scaled rows as that is: higher is better."""
         return -float(self.reconstruction_error(X).mean())
-
-    def _require_image_shape(self) -> None:
-        shape = self.image_shape
-        if shape is None:
-            return
-        legal = (
-            isinstance(shape, list | tuple) and len(shape) in (2, 3) and all(isinstance(n, Integral) for n in shape)
-        )
-        if not legal or math.prod(shape) != self.n_features_in_:
-            raise SettingsError(
-                "image_shape of DeepAutoencoder must be the height and width, and channels if there are any, of rows "
-                f"of {self.n_features_in_} features; got {shape!r}."
-            )
 
     def _rehearse(self, untrained: Stack) -> None:
         network = unroll(untrained, "autoencoder")

@@ -1,6 +1,7 @@
 """What every estimator does with its inputs: check them, choose a scaling, draw a seed."""
 
 import dataclasses
+import math
 import numbers
 from collections.abc import Mapping
 from typing import Any
@@ -73,6 +74,19 @@ def require_verbose(estimator: Any) -> None:
     if not isinstance(estimator.verbose, numbers.Integral | np.bool_):
         owner = type(estimator).__name__
         raise SettingsError(f"verbose of {owner} must be True, False or an integer; got {estimator.verbose!r}.")
+
+
+def require_image_shape(estimator: Any) -> None:
+    """Raise SettingsError unless `estimator.image_shape` is None or the shape of its `n_features_in_` features."""
+    shape, n_features = estimator.image_shape, estimator.n_features_in_
+    if shape is None:
+        return
+    numbers_of = isinstance(shape, list | tuple) and all(isinstance(n, numbers.Integral) for n in shape)
+    if not numbers_of or len(shape) not in (2, 3) or math.prod(shape) != n_features:
+        raise SettingsError(
+            f"image_shape of {type(estimator).__name__} must be the height and width, and channels if there are any, "
+            f"of rows of {n_features} features; got {shape!r}."
+        )
 
 
 def training_settings(

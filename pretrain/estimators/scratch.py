@@ -4,8 +4,10 @@ from typing import Any
 
 from pretrain.baselines import scratch_network
 from pretrain.estimators.classification import NetworkClassifier, takes_classifier_parameters
+from pretrain.estimators.inputs import require_image_shape
 from pretrain.estimators.regression import NetworkRegressor
 from pretrain.estimators.supervised import SupervisedEstimator, TrainingRows
+from pretrain.image_networks import IMAGE_BASELINES
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
@@ -18,8 +20,12 @@ class ScratchEstimator(SupervisedEstimator):
     ----------
     kind : str, default="relu"
         Activation, initialisation and tricks: a name in `pretrain.baselines.BASELINES`, such as "relu", "sigmoid",
-        "relu-dropout", "relu-bn", "relu-ln", "residual", "stochastic-depth", "dense".
+        "relu-dropout", "relu-bn", "relu-ln", "residual", "stochastic-depth", "dense"; or, where rows are images, in
+        `pretrain.image_networks.IMAGE_BASELINES`: "lenet", "resnet-20", "densenet-40-12" and others.
     hidden_layer_sizes : tuple of int, default=(256, 256)
+        Convolutional networks have sizes of their own.
+    image_shape : tuple of int or None, default=None
+        Height and width, and channels if there are any, of a row before it was flattened.
     activation : {"sigmoid", "tanh", "relu", "leaky_relu", "softplus", "gelu", "identity"} or None, default=None
         Of the hidden units; None takes that of the kind.
     initialisation : {"gaussian", "sparse", "xavier_normal", "xavier_uniform", "he_normal", "he_uniform",\
@@ -39,6 +45,7 @@ class ScratchEstimator(SupervisedEstimator):
         kind: str = "relu",
         hidden_layer_sizes: Any = (256, 256),
         *,
+        image_shape: Any = None,
         activation: str | None = None,
         initialisation: str | None = None,
         dropout: float | None = None,
@@ -64,6 +71,7 @@ class ScratchEstimator(SupervisedEstimator):
     ) -> None:
         self.kind = kind
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.image_shape = image_shape
         self.activation = activation
         self.initialisation = initialisation
         self.dropout = dropout
@@ -88,6 +96,7 @@ class ScratchEstimator(SupervisedEstimator):
         self.random_state = random_state
 
     def _initial_network(self, X: Any, rows: TrainingRows, scaling: Scaling, streams: RandomStreams) -> Network:
+        require_image_shape(self)
         network = scratch_network(
             self.kind,
             X.shape[1],
@@ -98,10 +107,15 @@ class ScratchEstimator(SupervisedEstimator):
             initialisation=self.initialisation,
             dropout=self.dropout,
             input_dropout=self.input_dropout,
+            image_shape=self.image_shape,
             generator=streams.generator("init"),
         )
         network.scaling = scaling
         return network
+
+    def _require_same_sizes(self) -> None:
+        if self.kind not in IMAGE_BASELINES:
+            super()._require_same_sizes()
 
 
 @takes_classifier_parameters
