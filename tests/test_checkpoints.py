@@ -28,7 +28,7 @@ from pretrain.unrolling import unroll
 
 N_FEATURES, SIZES, N_OUTPUTS = 7, (5, 3), 11
 FORMAT_PAGE = Path(checkpoints.__file__).with_name("FORMAT.md")
-EXAMPLE = Path(__file__).parents[1] / "examples" / "04_read_without_pretrain.py"
+EXAMPLE = Path(__file__).parents[1] / "examples" / "read_without_pretrain.py"
 DATA = Path(__file__).parent / "data"
 LABELS = {
     "int64": np.arange(N_OUTPUTS) * 3 - 4,

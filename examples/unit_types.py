@@ -1,6 +1,6 @@
 """Units for other data than pixels: word counts, a table of mixed columns with holes, and a wide sparse matrix.
 
-Run it from anywhere: `python examples/03_unit_types.py`. It takes half a minute on two cores.
+Run it from anywhere: `python examples/unit_types.py`. It takes half a minute on two cores.
 """
 
 import inspect
