@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from pipelines.preparation import PreparedData
 from pipelines.pretraining import greedy_run, pretrain_stack
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
 from pipelines.provenance import origin
+from pipelines.run_folder import RunFolder, cell_name
 from pretrain import Finetuning, Stack, unroll
 from pretrain.baselines import scratch_network
 from pretrain.network import Network
@@ -40,7 +40,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Name of the cell's files."""
-        return f"{self.arm.name}-{self.labels}-seed{self.seed}"
+        return cell_name(self.arm.name, self.labels, self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +52,8 @@ class Bench:
     prepared : PreparedData
     targets : Targets
     hidden_layer_sizes : sequence of int
-    stacks : Path
-        Folder of the pretrained stacks.
+    folder : RunFolder
+        Keeps the pretrained stacks.
     device : torch.device
     command : str
         For the files of stacks and networks.
@@ -62,7 +62,7 @@ class Bench:
     prepared: PreparedData
     targets: Targets
     hidden_layer_sizes: Sequence[int]
-    stacks: Path
+    folder: RunFolder
     device: torch.device
     command: str = ""
 
@@ -139,7 +139,7 @@ class Bench:
         self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str
     ) -> tuple[Stack, list[Record], dict[str, Any]]:
         assert cell.arm.layer is not None
-        path = self.stacks / f"{stack_name}-seed{cell.seed}.h5"
+        path = self.folder.stack(stack_name, cell.seed)
         if not path.is_file():
             started = time.perf_counter()
             stack, history = pretrain_stack(

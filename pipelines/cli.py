@@ -16,6 +16,7 @@ from pipelines.commands.inspect import inspect
 from pipelines.commands.options import ARGUMENTS
 from pipelines.commands.plot import plot
 from pipelines.commands.recipes import recipes
+from pipelines.commands.report import report
 from pipelines.commands.run import run
 from pipelines.commands.sample import sample
 from pipelines.commands.stack import stack
@@ -83,6 +84,7 @@ COMMANDS = (
     sample,
     evaluate,
     compare,
+    report,
     inspect,
     verify,
     export,

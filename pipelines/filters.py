@@ -23,6 +23,11 @@ def first_layer_weight(model: Any) -> np.ndarray:
     return first.numpy(force=True)
 
 
+def has_filters(model: Any) -> bool:
+    """Whether `first_layer_weight` has an answer: not of a convolutional network."""
+    return not isinstance(module_of(model), ImageNetwork)
+
+
 def image_shape(file: str | Path) -> tuple[int, ...] | None:
     """Shape of the images that a model was trained on, from the provenance of its file; None if it was none."""
     shape = _data(file).get("image_shape")

@@ -11,76 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from comparison_results import ARMS, make_results
 
-from pipelines.report import render_report, write_report
+from pipelines.report import render_report, render_text, write_report
 from pipelines.statistics import format_table, summarise, verdict
 from pretrain.exceptions import DataError
 
-ARMS = {"dbn": True, "relu": False, "relu-bn": False}
 VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-def history(pretrained: bool, seed: int, n_epochs: int = 3) -> list[dict[str, Any]]:
-    def record(stage: str, layer: int | None, epoch: int) -> dict[str, Any]:
-        return {"stage": stage, "layer": layer, "epoch": epoch, "n_epochs": n_epochs, "loss": (2.0 + seed) / epoch}
-
-    epochs = range(1, n_epochs + 1)
-    before = [record("pretrain", layer, epoch) for layer in (0, 1) for epoch in epochs if pretrained]
-    return before + [record("finetune" if pretrained else "train", None, epoch) for epoch in epochs]
-
-
-def arm_settings(pretrained: bool) -> dict[str, Any]:
-    return {
-        "pretraining": {"kind": "rbm", "training": {"epochs": 10, "early_stopping": False}} if pretrained else None,
-        "finetuning": {"head_epochs": 0, "training": {"learning_rate": 0.001, "early_stopping": False}},
-        "dropout": 0.0,
-    }
-
-
-def make_results(labels: tuple[int | str, ...] = (30, "all"), seeds: int = 3) -> dict[str, Any]:
-    return {
-        "name": "runs/demo",
-        "command": "pretrain compare digits --arms dbn,relu,relu-bn -o runs/demo",
-        "data": {
-            "name": "digits",
-            "sha256": "d1" * 32,
-            "n_train": 1437,
-            "n_test": 360,
-            "n_features": 64,
-            "n_classes": 10,
-            "image_shape": [8, 8],
-            "task": "classification",
-        },
-        "split": {"test_source": "held-out", "seed": 17, "n_train": 1437, "n_validation": 0, "n_test": 360},
-        "settings": {
-            "hidden_layer_sizes": [19, 11],
-            "arms": {
-                arm: {"summary": f"about {arm}", "pretrained": pretrained, "settings": arm_settings(pretrained)}
-                for arm, pretrained in ARMS.items()
-            },
-            "labels": list(labels),
-            "seeds": list(range(seeds)),
-        },
-        "machine": {"processor": "Abacus 9000", "n_threads": 2, "device": "cpu"},
-        "versions": {"python": "3.11.2", "torch": "2.13.0"},
-        "records": [
-            {
-                "arm": arm,
-                "labels": budget,
-                "n_labels": 1437 if budget == "all" else budget,
-                "seed": seed,
-                "test_error": 5.0 + 3 * place + 0.1 * seed + 0.01 * place * seed,
-                "n_test": 360,
-                "pretrain_seconds": 3.0 * pretrained,
-                "seconds": 4.0 + 3.0 * pretrained,
-                "n_parameters": 1543,
-                "history": history(pretrained, seed),
-            }
-            for seed in range(seeds)
-            for place, (arm, pretrained) in enumerate(ARMS.items())
-            for budget in labels
-        ],
-    }
 
 
 @pytest.fixture
@@ -205,7 +142,7 @@ def test_names_and_paths_are_text_and_never_markup(small: dict[str, Any], filter
 
 def test_curves_are_means_over_the_seeds(results: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[dict[str, list[dict[str, Any]]]] = []
-    monkeypatch.setattr("pipelines.report.curves_figures", lambda histories: drawn.append(histories) or [])
+    monkeypatch.setattr("pipelines.report_figures.curves_figures", lambda histories: drawn.append(histories) or [])
     for record in results["records"]:  # seed 1 stops early
         if record["seed"] == 1:
             record["history"] = [entry for entry in record["history"] if entry["epoch"] < 3]
@@ -280,11 +217,54 @@ def test_pages_of_images_stay_small(small: dict[str, Any]) -> None:
     assert len(page.encode()) < 3e6
 
 
-def test_write_replaces_the_file_and_is_repeatable(small: dict[str, Any], tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text("old")
-    write_report(small, {}, path)
-    assert path.read_text(encoding="utf-8") == render_report(small, {})
-    assert list(tmp_path.iterdir()) == [path]
+def test_write_replaces_the_files_and_is_repeatable(small: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("old")
+    write_report(small, {}, tmp_path)
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == render_report(small, {})
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == render_text(small)
+    assert len(list(tmp_path.iterdir())) == 2
     with pytest.raises(DataError, match="cannot be written"):
-        write_report(small, {}, tmp_path / "missing" / "report.html")
+        write_report(small, {}, tmp_path / "missing")
+
+
+def unmarked(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def test_text_says_what_the_page_says(results: dict[str, Any]) -> None:
+    text = unmarked(render_text(results))
+    rows = summarise(results["records"], ARMS)
+    for sentence in verdict(rows):
+        assert f"- {sentence}\n" in text
+    for line in format_table(rows):
+        assert f"| {' | '.join(line)} |" in text
+    for fact in (
+        "Abacus 9000",
+        "d1" * 32,
+        f"    {results['command']}\n",
+        "| training.learning_rate | 0.001 | 0.001 |",
+    ):
+        assert fact in text
+    assert "favours the side with more arms" in text
+
+
+def test_tables_of_the_text_are_tables(results: dict[str, Any]) -> None:
+    lines = render_text(results).splitlines()
+    rules = [place for place, line in enumerate(lines) if line.startswith("| ---")]
+    assert len(rules) == 1 + 3 + 5  # results, settings by group, facts
+    for place in rules:
+        assert lines[place - 2] == ""  # Markdown wants a table to stand alone
+        assert lines[place - 1].count("|") == lines[place].count("|") == lines[place + 1].count("|")
+
+
+def test_nothing_in_the_text_is_markup(small: dict[str, Any]) -> None:
+    small["settings"]["arms"]["dbn"]["summary"] = "<b>a|b\n# c*</b>"
+    assert "\\<b\\>a\\|b \\# c\\*\\</b\\>" in render_text(small)
+
+
+def test_a_text_without_a_finished_cell(results: dict[str, Any]) -> None:
+    results["records"] = []
+    text = render_text(results)
+    assert "0 of 18 cells" in text
+    assert "nothing to say yet" in text
+    assert "## Results" not in text

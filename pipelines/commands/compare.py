@@ -1,13 +1,10 @@
 """`pretrain compare`: pretrained and from-scratch networks at every label budget."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from rich import box
-from rich.table import Table
 
 from pipelines.arms import ARMS, DEFAULT_ARMS, Arm, arms_named
 from pipelines.commands.idle_options import CheckedCommand
@@ -15,18 +12,15 @@ from pipelines.commands.options import (
     UNSTOPPED_OPTIONS,
     command_line,
     data_options,
-    is_quiet,
-    report_result,
     run_options,
     settings_options,
     training_settings,
-    wide_console,
 )
 from pipelines.commands.parameter_types import LAYER_SIZES, AutoOr, CommaList
+from pipelines.commands.verdict_output import print_verdict
 from pipelines.comparison import Comparison
 from pipelines.preparation import prepare, wants_unit_interval
 from pipelines.progress import TrainingProgress
-from pipelines.statistics import format_table, summarise, verdict
 
 
 class Labels(click.ParamType):
@@ -133,7 +127,7 @@ def compare(
     comparison.open_folder(overwrite=overwrite)
     with TrainingProgress() as progress:
         results = comparison.run(progress)
-    _print(results, output, as_json)
+    print_verdict(results, output, as_json)
 
 
 def _with_settings(arm: Arm, pretrain_epochs: Any, given: dict[str, Any]) -> Arm:
@@ -143,28 +137,3 @@ def _with_settings(arm: Arm, pretrain_epochs: Any, given: dict[str, Any]) -> Arm
     if layer is not None and pretrain_epochs is not None:
         layer = dataclasses.replace(layer, training=dataclasses.replace(layer.training, epochs=pretrain_epochs))
     return dataclasses.replace(arm, finetune=finetune, layer=layer)
-
-
-def _print(results: dict[str, Any], output: Path, as_json: bool) -> None:
-    pretrained = {name: arm["pretrained"] for name, arm in results["settings"]["arms"].items()}
-    rows = summarise(results["records"], pretrained)
-    task = results["data"]["task"]
-    sentences = verdict(rows, task=task)
-    result = {
-        "output": str(output),
-        "report": str(output / "report.html"),
-        "verdict": sentences,
-        "summary": [row.to_dict() for row in rows],
-    }
-    if not as_json and not is_quiet():
-        wide_console().print(_table(format_table(rows, task=task)))
-    report_result(result, [*sentences, f"report: {output / 'report.html'}"], as_json)
-
-
-def _table(cells: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in cells[0]:
-        table.add_column(name, justify="left" if name == "arm" else "right")
-    for row in cells[1:]:
-        table.add_row(*row)
-    return table

@@ -1,0 +1,178 @@
+"""The folder of a comparison: what is in it, and to which settings it belongs."""
+
+import itertools
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import checkpoints
+from pipelines.atomic import write_text
+from pipelines.filters import first_layer_weight, has_filters
+from pipelines.record_table import as_csv
+from pipelines.report import PAGE, TEXT, write_report
+from pretrain.exceptions import DataError, SettingsError
+
+KIND = "pretrain-comparison"
+FOLDERS = ("cells", "stacks", "networks")
+FILES = ("settings.json", "records.csv", "records.json", PAGE, TEXT)
+DECISIVE = ("hidden_layer_sizes", "scaling", "split")  # what no cell survives a change of, besides its arm
+
+
+def cell_name(arm: str, labels: int | str, seed: int) -> str:
+    """Name of a cell's files."""
+    return f"{arm}-{labels}-seed{seed}"
+
+
+class RunFolder:
+    """A folder with `settings.json` (what was asked for), `cells/` (one JSON file a finished cell), `stacks/`,
+    `networks/` (the first seed's), and the results: `records.json`, `records.csv`, `report.html`, `report.md`.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def open(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Make the folder, or go on in one that was made with the same settings.
+
+        Raises
+        ------
+        SettingsError
+            If the folder belongs to other settings, naming them, or is not a run folder at all.
+        """
+        asked = json.loads(json.dumps(settings))
+        try:
+            known = self._known_settings()
+            if known and overwrite:
+                self._clear()
+                known = {}
+            elif known:
+                self._require_same_settings(known, asked)
+            for folder in FOLDERS:
+                (self.path / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"{self.path} cannot be a run folder: {error.strerror}.") from error
+        # Arms of earlier commands stay known: their cells and stacks are still here.
+        asked["arms"] = {**known.get("arms", {}), **asked["arms"]}
+        write_text(self.path / "settings.json", json.dumps(asked, indent=1))
+
+    def stack(self, name: str, seed: int) -> Path:
+        """File of a pretrained stack."""
+        return self.path / "stacks" / f"{name}-seed{seed}.h5"
+
+    def network(self, arm: str, labels: int | str, seed: int) -> Path:
+        """File of a trained network."""
+        return self.path / "networks" / f"{cell_name(arm, labels, seed)}.h5"
+
+    def cell(self, arm: str, labels: int | str, seed: int) -> dict[str, Any] | None:
+        """The record of a finished cell, None where it is not finished; DataError if its file is damaged."""
+        return _read(self._cell_path(arm, labels, seed), "Remove it to run this cell again.")
+
+    def write_cell(self, record: Mapping[str, Any]) -> None:
+        """Keep the record of a finished cell."""
+        path = self._cell_path(record["arm"], record["labels"], record["seed"])
+        write_text(path, json.dumps(record))
+
+    def finished_cells(self, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Records of the finished cells of a comparison with these settings: by seed, then arm, then budget."""
+        planned = itertools.product(settings["seeds"], settings["arms"], settings["labels"])
+        cells = (self.cell(arm, labels, seed) for seed, arm, labels in planned)
+        return [cell for cell in cells if cell is not None]
+
+    def write_records(self, results: Mapping[str, Any]) -> None:
+        """Write `records.json` alone."""
+        write_text(self.path / "records.json", json.dumps(results))
+
+    def write_results(self, results: Mapping[str, Any]) -> None:
+        """Write the records, and the report where there are any."""
+        self.write_records(results)
+        if results["records"]:
+            write_text(self.path / "records.csv", as_csv(results["records"]))
+            write_report(results, self._filters(results["settings"]), self.path)
+
+    def draw_report(self) -> dict[str, Any]:
+        """Write records and report again from what is in the folder, finished or not; return the results.
+
+        Raises
+        ------
+        DataError
+            If this is not the folder of a comparison, or no cell of it is finished.
+        """
+        results = _read(self.path / "records.json", "Repeat the command that made it.")
+        if results is None or results.get("settings", {}).get("kind") != KIND:
+            raise DataError(f"{self.path} is not the folder of a comparison: `pretrain compare` makes such folders.")
+        if (self.path / "cells").is_dir():  # newer than the records, where a comparison was killed
+            results["records"] = self.finished_cells(results["settings"])
+        if not results["records"]:
+            raise DataError(f"{self.path}: no cell is finished, so there is nothing to report yet.")
+        results["name"] = str(self.path)
+        self.write_results(results)
+        return results
+
+    def _cell_path(self, arm: str, labels: int | str, seed: int) -> Path:
+        return self.path / "cells" / f"{cell_name(arm, labels, seed)}.json"
+
+    def _filters(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """First-layer weights of each arm's network of the first seed at the largest budget."""
+        labels, seed = settings["labels"][-1], settings["seeds"][0]
+        paths = {arm: self.network(arm, labels, seed) for arm in settings["arms"]}
+        networks = {arm: checkpoints.load(path) for arm, path in paths.items() if path.is_file()}
+        return {arm: first_layer_weight(network) for arm, network in networks.items() if has_filters(network)}
+
+    def _known_settings(self) -> dict[str, Any]:
+        path = self.path / "settings.json"
+        if path.is_file():
+            try:
+                known = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:
+                known = None
+            if isinstance(known, dict) and known.get("kind") == KIND:
+                return known
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise SettingsError(f"{self.path} exists and is not the folder of a comparison; give another -o.")
+        return {}
+
+    def _clear(self) -> None:
+        for folder in FOLDERS:
+            shutil.rmtree(self.path / folder, ignore_errors=True)
+        for name in FILES:
+            (self.path / name).unlink(missing_ok=True)
+
+    def _require_same_settings(self, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+        # More arms, budgets or seeds leave finished cells valid; anything else does not.
+        arms = set(known["arms"]) & set(asked["arms"])
+        changed = [name for name in DECISIVE if known.get(name) != asked.get(name)]
+        for name in sorted(arms):
+            changed += [f"arm {name}: {what}" for what in _differences(known["arms"][name], asked["arms"][name])]
+        if changed:
+            raise SettingsError(
+                f"{self.path} belongs to a comparison with other settings (different: {', '.join(changed)}). "
+                "Give another -o, or --overwrite to begin anew."
+            )
+
+
+def _read(path: Path, advice: str) -> dict[str, Any] | None:
+    """The object in a JSON file, None where there is no file; DataError where it holds none."""
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: {error}. {advice}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} is damaged: it holds no object. {advice}")
+    return found
+
+
+def _differences(known: Any, asked: Any, place: str = "") -> list[str]:
+    """Where two nested dicts differ, with both values."""
+    if isinstance(known, dict) and isinstance(asked, dict):
+        keys = [*known, *(key for key in asked if key not in known)]
+        inner = [_differences(known.get(key), asked.get(key), f"{place}.{key}" if place else key) for key in keys]
+        return [difference for found in inner for difference in found]
+    return [] if known == asked else [f"{place} was {known!r}, now {asked!r}"]

@@ -1,0 +1,68 @@
+"""Results of a comparison as `records.json` holds them, made up."""
+
+from typing import Any
+
+ARMS = {"dbn": True, "relu": False, "relu-bn": False}
+
+
+def history(pretrained: bool, seed: int, n_epochs: int = 3) -> list[dict[str, Any]]:
+    def record(stage: str, layer: int | None, epoch: int) -> dict[str, Any]:
+        return {"stage": stage, "layer": layer, "epoch": epoch, "n_epochs": n_epochs, "loss": (2.0 + seed) / epoch}
+
+    epochs = range(1, n_epochs + 1)
+    before = [record("pretrain", layer, epoch) for layer in (0, 1) for epoch in epochs if pretrained]
+    return before + [record("finetune" if pretrained else "train", None, epoch) for epoch in epochs]
+
+
+def arm_settings(pretrained: bool) -> dict[str, Any]:
+    return {
+        "pretraining": {"kind": "rbm", "training": {"epochs": 10, "early_stopping": False}} if pretrained else None,
+        "finetuning": {"head_epochs": 0, "training": {"learning_rate": 0.001, "early_stopping": False}},
+        "dropout": 0.0,
+    }
+
+
+def make_results(labels: tuple[int | str, ...] = (30, "all"), seeds: int = 3) -> dict[str, Any]:
+    return {
+        "name": "runs/demo",
+        "command": "pretrain compare digits --arms dbn,relu,relu-bn -o runs/demo",
+        "data": {
+            "name": "digits",
+            "sha256": "d1" * 32,
+            "n_train": 1437,
+            "n_test": 360,
+            "n_features": 64,
+            "n_classes": 10,
+            "image_shape": [8, 8],
+            "task": "classification",
+        },
+        "split": {"test_source": "held-out", "seed": 17, "n_train": 1437, "n_validation": 0, "n_test": 360},
+        "settings": {
+            "hidden_layer_sizes": [19, 11],
+            "arms": {
+                arm: {"summary": f"about {arm}", "pretrained": pretrained, "settings": arm_settings(pretrained)}
+                for arm, pretrained in ARMS.items()
+            },
+            "labels": list(labels),
+            "seeds": list(range(seeds)),
+        },
+        "machine": {"processor": "Abacus 9000", "n_threads": 2, "device": "cpu"},
+        "versions": {"python": "3.11.2", "torch": "2.13.0"},
+        "records": [
+            {
+                "arm": arm,
+                "labels": budget,
+                "n_labels": 1437 if budget == "all" else budget,
+                "seed": seed,
+                "test_error": 5.0 + 3 * place + 0.1 * seed + 0.01 * place * seed,
+                "n_test": 360,
+                "pretrain_seconds": 3.0 * pretrained,
+                "seconds": 4.0 + 3.0 * pretrained,
+                "n_parameters": 1543,
+                "history": history(pretrained, seed),
+            }
+            for seed in range(seeds)
+            for place, (arm, pretrained) in enumerate(ARMS.items())
+            for budget in labels
+        ],
+    }
