@@ -232,3 +232,35 @@ def test_dream_agreement(tmp_path, monkeypatch):
     done = run_script("dream_agreement.py", "net.h5", "net.h5")
     assert done.returncode == 2
     assert "must hold a deep belief net with labels" in done.stderr
+
+
+def test_estimator_overhead(tmp_path):
+    path = tmp_path / "overhead.json"
+    done = run_script("estimator_overhead.py", "--layers", "5", "--epochs", "2", "--repeats", "1", "-o", path)
+    assert done.returncode == 0, done.stderr
+    record = recorded(path)
+    ours, theirs = (record["epoch"][name] for name in ("DBNClassifier", "MLPClassifier"))
+    assert len(ours) == len(theirs) == 1
+    assert record["ratio"] == pytest.approx(ours[0] / theirs[0])
+    assert "an epoch of DBNClassifier takes" in done.stdout
+
+
+def test_mnist_few_labels(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = importlib.import_module("mnist_few_labels")
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 40)
+    X = (rng.random((120, 12)) < 0.1 + 0.8 * np.repeat(np.eye(3)[y], 4, axis=1)).astype(np.float32)
+    labelled = script.draw_labelled(y, 5, seed=0)
+    assert np.bincount(y[labelled]).tolist() == [5, 5, 5]
+    arms = script.make_arms(0, 30)
+    assert arms["MLPClassifier"].hidden_layer_sizes == arms["SDAEClassifier"].hidden_layer_sizes == (256, 256)
+    for name, arm in arms.items():
+        arm.set_params(hidden_layer_sizes=(7,), max_iter=30)
+        if name != "MLPClassifier":
+            arm.set_params(pretrain_epochs=3)
+    runs = script.run_draw({"X": X, "y": y, "X_test": X, "y_test": y}, arms, 5, 0)
+    assert [run["arm"] for run in runs] == ["DBNClassifier", "SDAEClassifier", "MLPClassifier"]
+    table = script.summarise(runs)
+    assert table[0][2] == f"{runs[0]['accuracy'] - runs[2]['accuracy']:+.2f}"
+    assert table[2][2] == ""
