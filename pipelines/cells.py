@@ -116,7 +116,8 @@ class Bench:
         if arm.layer is not None:
             run = greedy_run(self.prepared, self.hidden_layer_sizes, arm.layer, seed=0, device=self.device)
             stack = run.rehearse()
-        rehearse_finetuning(self._initial_network(Cell(arm, "all", 0), stack), arm.finetune)
+        network = self._initial_network(Cell(arm, "all", 0), stack)
+        rehearse_finetuning(network, arm.finetune, image_shape=self.prepared.dataset.image_shape)
 
     def _supervised(self, cell: Cell, network: Network, rows: np.ndarray) -> Finetuning:
         unlabelled = None
@@ -131,6 +132,7 @@ class Bench:
             seed=cell.seed,
             device=self.device,
             unlabelled=unlabelled,
+            image_shape=self.prepared.dataset.image_shape,
             stage="finetune" if cell.arm.pretrained else "train",
             progress_seconds=PROGRESS_SECONDS,
         )

@@ -8,7 +8,15 @@ import numpy as np
 import torch
 
 from pretrain._validation import one_per_layer
-from pretrain.augmentation import Augmentation, ImageFlip, ImageShift
+from pretrain.augmentation import (
+    Augmentation,
+    ImageCrop,
+    ImageFlip,
+    ImageRotation,
+    ImageShift,
+    RowNoise,
+    Transform,
+)
 from pretrain.backprop import BackpropLearner, network_loss
 from pretrain.batches import Batch, BatchSource, as_dense_tensor, mean_one_weight
 from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
@@ -49,7 +57,7 @@ class Finetuning:
     unlabelled : ndarray, Tensor or scipy sparse matrix of shape (n_unlabelled, n_features) or None
         Scaled rows without a label, for `settings.pseudo_labels`; without any there are no pseudo-labels.
     image_shape : tuple of int or None
-        Shape of a row before it was flattened, for `settings.shift` and `settings.flip`.
+        Shape of a row before it was flattened, for `shift`, `flip`, `crop` and `rotation` of `settings`.
     stage : str
         Name of the main stage in the records.
     progress_seconds : float or None
@@ -213,12 +221,20 @@ def _augmentation(
     settings: FinetuneSettings, image_shape: tuple[int, ...] | None, streams: RandomStreams, device: torch.device
 ) -> Augmentation | None:
     """What the settings do to the rows; None where that is nothing."""
-    transforms: list[ImageShift | ImageFlip] = []
+    transforms: list[Transform] = []
     if settings.shift > 0:
         generator = streams.generator("shift", device=device)
         transforms.append(ImageShift(image_shape, settings.shift, generator=generator))
     if settings.flip:
         transforms.append(ImageFlip(image_shape, generator=streams.generator("flip", device=device)))
+    if settings.crop > 0:
+        generator = streams.generator("crop", device=device)
+        transforms.append(ImageCrop(image_shape, settings.crop, generator=generator))
+    if settings.rotation > 0:
+        generator = streams.generator("rotation", device=device)
+        transforms.append(ImageRotation(image_shape, settings.rotation, generator=generator))
+    if settings.noise > 0:
+        transforms.append(RowNoise(settings.noise, generator=streams.generator("noise", device=device)))
     return Augmentation(transforms) if transforms else None
 
 

@@ -25,6 +25,9 @@ STREAM_NAMES = (
     "fantasies",
     "flip",
     "pseudo_labels",
+    "crop",
+    "rotation",
+    "noise",
 )
 INT16_MAX = 2**15 - 1
 

@@ -44,6 +44,12 @@ class FinetuneSettings:
         Largest shift of images in pixels, see `pretrain.augmentation.ImageShift`. 0: rows as they are.
     flip : bool
         Whether half of the images are mirrored, left to right.
+    crop : int
+        Zeros around images, out of which their size is cut, see `pretrain.augmentation.ImageCrop`. 0: none.
+    rotation : float
+        Largest angle in degrees by which images are turned. 0: none.
+    noise : float
+        Standard deviation of Gaussian noise on the scaled rows. 0: none.
     pseudo_labels : float
         Of a classifier: weight of the pseudo-labels of rows without a label, see `pretrain.pseudo_labels`. 0: none.
     """
@@ -55,6 +61,9 @@ class FinetuneSettings:
     reconstruction_loss: str = "auto"
     shift: int = 0
     flip: bool = False
+    crop: int = 0
+    rotation: float = 0.0
+    noise: float = 0.0
     pseudo_labels: float = 0.0
 
     def __post_init__(self) -> None:
@@ -67,7 +76,10 @@ class FinetuneSettings:
         require_choice(owner, "reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
         require_number(owner, "shift", self.shift, at_least=0, integer=True)
         require_flag(owner, "flip", self.flip)
-        require_number(owner, "pseudo_labels", self.pseudo_labels, at_least=0)
+        require_number(owner, "crop", self.crop, at_least=0, integer=True)
+        require_number(owner, "rotation", self.rotation, at_least=0, at_most=180)
+        for name in ("noise", "pseudo_labels"):
+            require_number(owner, name, getattr(self, name), at_least=0)
         require_sequence(owner, "frozen_layers", self.frozen_layers)
         for layer in self.frozen_layers:
             require_number(owner, "frozen_layers", layer, at_least=0, integer=True)

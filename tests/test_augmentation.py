@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pretrain import Finetuning
-from pretrain.augmentation import Augmentation, ImageFlip, ImageShift
+from pretrain.augmentation import Augmentation, ImageCrop, ImageFlip, ImageRotation, ImageShift, RowNoise, rotated
 from pretrain.baselines import scratch_autoencoder
 from pretrain.exceptions import SettingsError
 from pretrain.random_streams import RandomStreams
@@ -113,3 +113,72 @@ def test_shifts_are_drawn_anew_and_from_their_generator_alone():
     first, again = draws[0](X), draws[1](X)
     assert torch.equal(first, again)
     assert not torch.equal(first, draws[0](X))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4, 3, 2)])
+def test_crops_come_from_everywhere_around_the_image(shape):
+    n = 4000
+    image = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    X = torch.from_numpy(np.tile(image.reshape(1, -1), (n, 1)))
+    out = ImageCrop(shape, 1, generator=torch.Generator().manual_seed(0))(X)
+    padded = np.pad(image, [(1, 1), (1, 1), *[(0, 0)] * (len(shape) - 2)])
+    cuts = [padded[i : i + shape[0], j : j + shape[1]].reshape(1, -1) for i in range(3) for j in range(3)]
+    counts = np.array([int((out == torch.from_numpy(cut.copy())).all(dim=1).sum()) for cut in cuts])
+    assert counts.sum() == n
+    assert (np.abs(counts - n / 9) < 5 * np.sqrt(n / 9)).all()
+
+
+@pytest.mark.parametrize("channels", [(), (2,)])
+def test_quarter_turns_are_exact(channels):
+    images = np.random.default_rng(0).normal(size=(3, 5, 5, *channels)).astype(np.float32)
+    X = torch.from_numpy(images.reshape(3, -1))
+    turned = rotated(X, (5, 5, *channels), torch.tensor([0.0, 90.0, 180.0])).numpy().reshape(images.shape)
+    for k in range(3):
+        np.testing.assert_allclose(turned[k], np.rot90(images[k], k), atol=1e-5)
+    wide = np.random.default_rng(1).normal(size=(1, 3, 5, *channels)).astype(np.float32)
+    half = rotated(torch.from_numpy(wide.reshape(1, -1)), (3, 5, *channels), torch.tensor([180.0]))
+    np.testing.assert_allclose(half.numpy().reshape(wide.shape), wide[:, ::-1, ::-1], atol=1e-5)
+
+
+def test_a_turned_dot_lies_where_it_should_in_an_oblong_image():
+    image = torch.zeros(1, 21, 41)
+    image[0, 10, 35] = 1  # 15 to the right of the centre; nothing comes in from the corners
+    angle = np.deg2rad(30)
+    turned = rotated(image.view(1, -1), (21, 41), torch.tensor([30.0])).view(21, 41).double()
+    places = torch.stack(torch.meshgrid(torch.arange(21.0), torch.arange(41.0), indexing="ij")).double()
+    centre = (places * turned).sum(dim=(1, 2)) / turned.sum()
+    expected = [10 - 15 * np.sin(angle), 20 + 15 * np.cos(angle)]  # up and to the right
+    np.testing.assert_allclose(centre.numpy(), expected, atol=0.2)
+
+
+def test_angles_and_noise_have_the_size_that_was_asked_for():
+    X = torch.zeros(500, 81)
+    noise = RowNoise(0.3, generator=torch.Generator().manual_seed(0))(X)
+    assert float(noise.std()) == pytest.approx(0.3, rel=0.02)
+    assert not X.any()
+    rotation = ImageRotation((9, 9), 10.0, generator=torch.Generator().manual_seed(0))
+    row = torch.rand(1, 81, generator=torch.Generator().manual_seed(1))
+    out = rotation(row.expand(500, 81).contiguous())
+    angles = torch.empty(500).uniform_(-10, 10, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(out, rotated(row.expand(500, 81).contiguous(), (9, 9), angles))
+    assert len(out.unique(dim=0)) > 400
+
+
+@pytest.mark.parametrize("setting", ["crop", "rotation", "noise"])
+def test_settings_of_augmentation_change_the_training(setting):
+    X = np.random.default_rng(0).random((40, 25)).astype(np.float32)
+    losses = []
+    for value in (0, 2):
+        network = scratch_autoencoder("sigmoid", 25, [3], generator=torch.Generator().manual_seed(0))
+        settings = FinetuneSettings(training=TrainingSettings(epochs=1), **{setting: value})
+        losses.append(
+            Finetuning(network, X, None, settings, seed=0, device="cpu", image_shape=(5, 5)).__next__()["loss"]
+        )
+    assert losses[0] != losses[1]
+    if setting != "noise":
+        with pytest.raises(SettingsError, match=f"{setting} is for rows that are images"):
+            Finetuning(network, X, None, settings, seed=0, device="cpu")
+    if setting == "crop":
+        settings = FinetuneSettings(crop=5)
+        with pytest.raises(SettingsError, match="crop must be below the images' 5 pixels; got 5"):
+            Finetuning(network, X, None, settings, seed=0, device="cpu", image_shape=(5, 5))

@@ -154,6 +154,9 @@ def test_every_setting_has_a_row():
         "reconstruction_loss",
         "shift",
         "flip",
+        "crop",
+        "rotation",
+        "noise",
         "pseudo_labels",
     }  # of autoencoders, images, unlabelled rows: test_finetuning.py, test_augmentation.py, test_pseudo_labels.py
     assert set(EFFECTS) == set(FinetuneSettings.__dataclass_fields__) - own

@@ -360,10 +360,12 @@ def test_commands(tmp_path, monkeypatch):
         return CliRunner().invoke(main, list(arguments))
 
     arms = ("compare", "digits", "--arms", "relu,resnet-20", "--labels", "20", "--seeds", "1", "--layers", "13")
-    result = run(*arms, "--epochs", "1", "-o", "run")
+    result = run(*arms, "--crop", "1", "--rotation", "10", "--noise", "0.01", "--epochs", "1", "-o", "run")
     assert result.exit_code == 0, result.output
     network = checkpoints.load("run/networks/resnet-20-20-seed0.h5")
     assert network.architecture.image_shape == (8, 8)
+    settings = json.loads((tmp_path / "run/settings.json").read_text())["arms"]["resnet-20"]["settings"]["finetuning"]
+    assert (settings["crop"], settings["rotation"], settings["noise"], settings["shift"]) == (1, 10, 0.01, 0)
     assert (tmp_path / "run/report.html").is_file()
     assert run("stack", "digits", "--layers", "13", "--epochs", "0", "-o", "s.h5").exit_code == 0
     result = run("finetune", "s.h5", "digits", "--start", "resnet-20", "--epochs", "0", "-o", "n.h5")

@@ -67,7 +67,7 @@ def test_illegal_seeds(seed):
 
 def test_unknown_stream():
     with pytest.raises(SettingsError, match="name of RandomStreams must be one of init, batches"):
-        RandomStreams(0).generator("noise")
+        RandomStreams(0).generator("weather")
 
 
 def sampled(probabilities, generator, n_draws=1):

@@ -9,6 +9,7 @@ import click
 from pipelines.autoencoding import STARTS, run_autoencoder
 from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
+    AUGMENTATION,
     TRAINING_OPTIONS,
     augmentation_options,
     command_line,
@@ -36,7 +37,7 @@ from pretrain.settings import (
 
 
 def _settings(given: dict[str, Any]) -> FinetuneSettings:
-    base = FinetuneSettings(**{name: given[name] for name in ("reconstruction_loss", "shift", "flip")})
+    base = FinetuneSettings(**{name: given[name] for name in ("reconstruction_loss", *AUGMENTATION)})
     return dataclasses.replace(base, training=training_settings(base.training, given))
 
 

@@ -9,7 +9,9 @@ import click
 from pipelines.arms import ARMS, DEFAULT_ARMS, Arm, arms_named
 from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
+    AUGMENTATION,
     UNSTOPPED_OPTIONS,
+    augmentation_options,
     command_line,
     data_options,
     run_options,
@@ -80,6 +82,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
 )
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Run folder, e.g. runs/NAME.")
 @click.option("--overwrite", is_flag=True, help="Begin the run folder anew instead of going on in it.")
+@augmentation_options
 @settings_options(UNSTOPPED_OPTIONS)
 @data_options
 @run_options
@@ -132,7 +135,8 @@ def compare(
 
 def _with_settings(arm: Arm, pretrain_epochs: Any, given: dict[str, Any]) -> Arm:
     training = training_settings(arm.finetune.training, given)
-    finetune = dataclasses.replace(arm.finetune, training=training, pseudo_labels=given["pseudo_labels"])
+    own = {name: given[name] for name in ("pseudo_labels", *AUGMENTATION)}
+    finetune = dataclasses.replace(arm.finetune, training=training, **own)
     layer = arm.layer
     if layer is not None and pretrain_epochs is not None:
         layer = dataclasses.replace(layer, training=dataclasses.replace(layer.training, epochs=pretrain_epochs))

@@ -9,6 +9,7 @@ import click
 import checkpoints
 from pipelines.commands.idle_options import CheckedCommand
 from pipelines.commands.options import (
+    AUGMENTATION,
     TRAINING_OPTIONS,
     augmentation_options,
     command_line,
@@ -36,7 +37,7 @@ TASKS = {name: task for task, name in INTO.items()}
 
 
 def _settings(given: dict[str, Any]) -> FinetuneSettings:
-    own = ("head_epochs", "layer_learning_rates", "frozen_layers", "shift", "flip")
+    own = ("head_epochs", "layer_learning_rates", "frozen_layers", *AUGMENTATION)
     base = FinetuneSettings(**{name: given[name] for name in own})
     return dataclasses.replace(base, training=training_settings(base.training, given))
 

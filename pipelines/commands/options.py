@@ -23,6 +23,7 @@ from pretrain.rbm_settings import GRADIENT_ESTIMATORS, INITIAL_WEIGHTS, VISIBLE_
 from pretrain.settings import LAYER_SETTINGS, LayerSettings, TrainingSettings
 from pretrain.training_settings import OPTIMIZERS, PRECISIONS, SCHEDULES
 
+AUGMENTATION = ("shift", "flip", "crop", "rotation", "noise")  # fields of FinetuneSettings
 F = TypeVar("F", bound=Callable[..., Any])
 # Keys of click's context: what was typed, whether a recipe prints instead, and what the command found.
 ARGUMENTS, QUIET, RESULT = "pretrain.arguments", "pretrain.quiet", "pretrain.result"
@@ -183,7 +184,13 @@ def device_option(command: F) -> F:
 
 
 def augmentation_options(command: F) -> F:
-    """--shift, --flip."""
+    """--shift, --flip, --crop, --rotation, --noise."""
+    for name, kind, help_text in (
+        ("noise", click.FloatRange(min=0), "Standard deviation of noise on the scaled rows, anew every time."),
+        ("rotation", click.FloatRange(0, 180), "Turn images by up to so many degrees, anew every time."),
+        ("crop", click.IntRange(min=0), "Put so many zeros around images and cut their size out, anew every time."),
+    ):
+        command = click.option(f"--{name}", type=kind, default=0, show_default=True, help=help_text)(command)
     command = click.option("--flip", is_flag=True, help="Mirror half of the images, anew every time.")(command)
     text = "Move half of the images by up to so many pixels each way, anew every time."
     return click.option("--shift", type=click.IntRange(min=0), default=0, show_default=True, help=text)(command)
