@@ -62,7 +62,7 @@ def test_what_can_be_done_with_the_file(cli):
     ):
         result = cli(*refused)
         assert result.exit_code == 2
-        assert "Layer 0 of the stack is of kind 'supervised', which encodes and does not decode" in result.output
+        assert "Layer 1 of the stack is of kind 'supervised', which encodes and does not decode" in result.output
     assert not Path("ae.h5").exists()
 
 
