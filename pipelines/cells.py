@@ -1,5 +1,6 @@
 """One cell of a comparison: one arm, one label budget, one seed, trained and tested once."""
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 
 import checkpoints
 from pipelines.arms import Arm
+from pipelines.counting import Cost, count_cost, one_batch
 from pipelines.evaluation import evaluate
 from pipelines.finetuning import INTO, Targets
 from pipelines.preparation import PreparedData
@@ -19,6 +21,7 @@ from pipelines.provenance import origin
 from pipelines.run_folder import RunFolder, cell_name
 from pretrain import Finetuning, Stack, unroll
 from pretrain.baselines import scratch_network
+from pretrain.budget import FINETUNING_EPOCHS, PRETRAINING_EPOCHS
 from pretrain.network import Network
 from pretrain.pretrained_networks import pretrained_network
 from pretrain.random_streams import RandomStreams
@@ -76,14 +79,16 @@ class Bench:
         """
         pretrain_history: list[Record] = []
         pretraining: dict[str, Any] | None = None
-        pretrain_seconds, stack = 0.0, None
+        pretrain_seconds, pretrain_cost, stack = 0.0, Cost(), None
         if cell.arm.pretrained:
             stack, pretrain_history, pretraining = self._stack(cell, rows, stack_name, progress, title)
             pretrain_seconds = pretraining["seconds"]
+            pretrain_cost = self._pretraining_cost(cell, rows, pretrain_history)
         started = time.perf_counter()
         network = self._initial_network(cell, stack)
         history = list(progress.follow(self._supervised(cell, network, rows), title, transient=True))
         seconds = time.perf_counter() - started
+        cost = self._supervised_cost(cell, stack, rows, history)
         tested = evaluate(network, self.prepared.raw_test_rows(), self.prepared.test_labels())
         record = {
             "arm": cell.arm.name,
@@ -96,7 +101,8 @@ class Bench:
             "finetune_seconds": seconds,
             "seconds": pretrain_seconds + seconds,
             "n_parameters": network.n_parameters,
-            "epochs": len(history),
+            **{f"pretrain_{name}": count for name, count in vars(pretrain_cost).items()},
+            **{name: count + getattr(pretrain_cost, name) for name, count in vars(cost).items()},
             "device": str(self.device),
             "history": [*pretrain_history, *history],
         }
@@ -119,18 +125,40 @@ class Bench:
         network = self._initial_network(Cell(arm, "all", 0), stack)
         rehearse_finetuning(network, arm.finetune, image_shape=self.prepared.dataset.image_shape)
 
-    def _supervised(self, cell: Cell, network: Network, rows: np.ndarray) -> Finetuning:
+    def _pretraining_cost(self, cell: Cell, rows: np.ndarray, history: list[Record]) -> Cost:
+        assert cell.arm.layer is not None
+        rows = rows if cell.arm.pretrained_with_labels else self.prepared.split.train
+        short, n = one_batch(cell.arm.layer, len(rows), fewest_epochs=PRETRAINING_EPOCHS)
+        run = greedy_run(self.prepared, self.hidden_layer_sizes, short, rows=rows[:n], seed=0, device="cpu")
+        return count_cost(run, n, history, len(rows))
+
+    def _supervised_cost(self, cell: Cell, stack: Stack | None, rows: np.ndarray, history: list[Record]) -> Cost:
+        short, n = one_batch(cell.arm.finetune, len(rows), fewest_epochs=FINETUNING_EPOCHS)
+        arm = dataclasses.replace(cell.arm, finetune=short)
+        # The whole of the labelled rows says which rows are unlabelled; a batch of them is trained on.
+        run = self._supervised(Cell(arm, cell.labels, 0), self._initial_network(cell, stack), rows, rows[:n], "cpu")
+        return count_cost(run, n, history, len(rows))
+
+    def _supervised(
+        self,
+        cell: Cell,
+        network: Network,
+        rows: np.ndarray,
+        trained: np.ndarray | None = None,
+        device: str | torch.device | None = None,
+    ) -> Finetuning:
+        trained = rows if trained is None else trained
         unlabelled = None
         if cell.arm.finetune.pseudo_labels > 0:
             others = np.setdiff1d(self.prepared.split.train, rows)
             unlabelled = self.prepared.scaling.apply(self.prepared.dataset.X[others])
         return Finetuning(
             network,
-            self.prepared.scaling.apply(self.prepared.dataset.X[rows]),
-            self.targets.encode(self.prepared.labels()[rows]),
+            self.prepared.scaling.apply(self.prepared.dataset.X[trained]),
+            self.targets.encode(self.prepared.labels()[trained]),
             cell.arm.finetune,
             seed=cell.seed,
-            device=self.device,
+            device=self.device if device is None else device,
             unlabelled=unlabelled,
             image_shape=self.prepared.dataset.image_shape,
             stage="finetune" if cell.arm.pretrained else "train",

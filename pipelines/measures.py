@@ -72,6 +72,14 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds:.2f}" if seconds < 10 else f"{seconds:,.1f}" if seconds < 100 else f"{seconds:,.0f}"
 
 
+def format_count(count: float) -> str:
+    """A mean count: whole below a million, then three digits and a power of ten."""
+    if count < 1e6:
+        return f"{count:,.0f}"
+    digits, _, power = f"{count:.2e}".partition("e")
+    return f"{digits}e{int(power)}"
+
+
 def format_seeds(n_seeds: int) -> str:
     """ "1 seed" or "5 seeds"."""
     return f"{n_seeds} seed" if n_seeds == 1 else f"{n_seeds} seeds"

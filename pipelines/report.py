@@ -9,9 +9,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from pipelines.atomic import write_text
 from pipelines.measures import measure_of
-from pipelines.report_facts import facts_of, notes_of, settings_tables, split_sentences, unfinished
+from pipelines.report_facts import COST_NOTE, facts_of, notes_of, settings_tables, split_sentences, unfinished
 from pipelines.report_figures import curve_figures, error_figures, filter_figures
-from pipelines.statistics import format_table, summarise, verdict
+from pipelines.statistics import summarise
+from pipelines.summary_tables import format_costs, format_table
+from pipelines.verdict import verdict
 from pretrain.exceptions import DataError
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -76,6 +78,8 @@ def _said(results: Mapping[str, Any]) -> dict[str, Any]:
         "rows": rows,
         "head": table[0],
         "lines": list(zip(rows, table[1:], strict=True)),
+        "costs": format_costs(rows),
+        "cost_note": COST_NOTE,
         "notes": notes_of(results),
         "arms": arms,
         "settings_tables": settings_tables(arms),

@@ -4,6 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+COST_NOTE = (
+    "Means over the seeds, pretraining included, in brackets that of pretraining, which is charged in full to every "
+    "arm and budget that uses it. Epochs of greedy layers are added up. Multiply-adds are those of the matrix "
+    "products and convolutions of the training, measured on one batch."
+)
+
 
 @dataclass(frozen=True)
 class SettingsTable:

@@ -1,4 +1,4 @@
-"""What the records of a comparison say: means, spreads, paired tests, and the sentences that follow from them.
+"""What the records of a comparison say: means, spreads, paired tests, and what it cost.
 
 The spread is over seeds (initial weights, batches, drawn labels) on one test set. It does not cover the choice of
 the test rows.
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from pipelines.measures import Measure, format_budget, format_p, format_seconds, format_seeds, measure_of
 from pretrain.exceptions import DataError
 
 CONFIDENCE, ALPHA = 0.95, 0.05
+COUNTS = tuple(f"{part}{name}" for part in ("", "pretrain_") for name in ("epochs", "steps", "multiply_adds"))
 # Two differences closer than this share of the errors are equal: subtracting floats leaves such remainders.
 RELATIVE_TOLERANCE = 1e-9
 
@@ -50,6 +50,9 @@ class SummaryRow:
     seconds, pretrain_seconds : float
         Mean wall time of a cell, pretraining included, and of its pretraining.
     n_parameters : int
+    epochs, steps, multiply_adds, pretrain_epochs, pretrain_steps, pretrain_multiply_adds : float or None
+        Means of what `pipelines.counting` counts, pretraining included, and of pretraining; None where a cell was
+        not counted.
     """
 
     labels: int | str
@@ -69,6 +72,12 @@ class SummaryRow:
     seconds: float
     pretrain_seconds: float
     n_parameters: int
+    epochs: float | None = None
+    steps: float | None = None
+    multiply_adds: float | None = None
+    pretrain_epochs: float | None = None
+    pretrain_steps: float | None = None
+    pretrain_multiply_adds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row as a flat dict ready for JSON: nan, which JSON does not know, becomes None."""
@@ -118,36 +127,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, (len(p_values) - rank) * p_values[index])
         corrected[index] = min(1.0, largest)
     return corrected
-
-
-def verdict(rows: Sequence[SummaryRow], *, task: str = "classification") -> list[str]:
-    """One sentence a label budget: what the data say of the best pretrained against the best from-scratch arm.
-
-    The best arms are those with the lowest mean test error. A difference counts as shown where the Holm-corrected
-    p is below 0.05.
-    """
-    budgets = dict.fromkeys(row.labels for row in rows)
-    return [_sentence([row for row in rows if row.labels == labels], measure_of(task)) for labels in budgets]
-
-
-def format_table(rows: Sequence[SummaryRow], *, task: str = "classification") -> list[list[str]]:
-    """The summary as text: the column heads, then one line of cells a row; "—" where there is nothing to say."""
-    measure = measure_of(task)
-    head = ["labels", "arm", f"{measure.axis} ± std", "seeds", "vs best from scratch"]
-    lines = [[*head, "seconds (pretraining)", "parameters"]]
-    for row in rows:
-        lines.append(
-            [
-                format_budget(row.labels, row.n_labels),
-                row.arm,
-                _level(row, measure),
-                str(row.n_seeds),
-                _against(row, measure),
-                f"{format_seconds(row.seconds)} ({format_seconds(row.pretrain_seconds)})",
-                f"{row.n_parameters:,}",
-            ]
-        )
-    return lines
 
 
 def _check_record(
@@ -221,63 +200,12 @@ def _half_width(values: np.ndarray) -> float:
 
 
 def _costs(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    counted = [name for name in COUNTS if all(name in cell for cell in cells)]
     return {
         "labels": cells[0]["labels"],
         "n_labels": int(cells[0]["n_labels"]),
         "seconds": float(np.mean([cell["seconds"] for cell in cells])),
         "pretrain_seconds": float(np.mean([cell["pretrain_seconds"] for cell in cells])),
         "n_parameters": int(cells[0]["n_parameters"]),
+        **{name: float(np.mean([cell[name] for cell in cells])) for name in counted},
     }
-
-
-def _sentence(rows: Sequence[SummaryRow], measure: Measure) -> str:
-    """The verdict on the rows of one budget."""
-    at = f"At {format_budget(rows[0].labels, rows[0].n_labels)} labels"
-    pretrained = [row for row in rows if row.pretrained]
-    scratch = [row for row in rows if not row.pretrained]
-    if not pretrained or not scratch:
-        kind, best = "pretrained" if pretrained else "from-scratch", min(rows, key=lambda row: row.mean)
-        return (
-            f"{at} only {kind} arms were run, so nothing follows about pretraining; {best.arm} has the lowest mean "
-            f"{measure.name}: {_level(best, measure)}{measure.unit} ({format_seeds(best.n_seeds)})."
-        )
-    best = min(pretrained, key=lambda row: row.mean)
-    this = f"the best pretrained arm ({best.arm})" if len(pretrained) > 1 else best.arm
-    other = f"the best from-scratch arm ({best.reference})" if len(scratch) > 1 else f"{best.reference}"
-    return f"{at} {_comparison_clause(best, this, other, measure)}."
-
-
-def _comparison_clause(row: SummaryRow, this: str, other: str, measure: Measure) -> str:
-    difference, n_seeds = row.difference, format_seeds(row.n_pairs)
-    if difference is None:
-        return f"{this} and {other} have no finished seed in common, so nothing can be said of their difference"
-    size = f"{measure.level(abs(difference))}{measure.difference_unit}"
-    word = "better" if difference < 0 else "worse"
-    if row.n_pairs == 1:
-        outcome = f"{word} than {other} by {size}" if difference else f"as good as {other}"
-        return f"{this} was {outcome} in 1 seed, which supports no statement about the difference beyond that run"
-    if row.p_holm is None:
-        return f"{this} is {word} than {other} by {size}, the same in each of {n_seeds}: no t-test without a spread"
-    evidence = f"95 % interval, {n_seeds}, paired t-test, Holm-corrected {format_p(row.p_holm)}"
-    half_width = f"± {measure.level(row.difference_half_width or 0.0)}{measure.difference_unit}"
-    if row.p_holm < ALPHA:
-        return f"{this} is {word} than {other} by {measure.level(abs(difference))} {half_width} ({evidence})"
-    return (
-        f"no difference between {this} and {other} is shown ({measure.signed(difference)} {half_width}, {evidence})"
-    )
-
-
-def _level(row: SummaryRow, measure: Measure) -> str:
-    spread = "" if math.isnan(row.std) else f" ± {measure.level(row.std)}"
-    return measure.level(row.mean) + spread
-
-
-def _against(row: SummaryRow, measure: Measure) -> str:
-    if row.reference == row.arm:
-        return "best from scratch"
-    if row.difference is None:
-        return "—"
-    text = measure.signed(row.difference)
-    if row.difference_half_width is not None:
-        text += f" ± {measure.level(row.difference_half_width)}"
-    return text if row.p_holm is None else f"{text}, {format_p(row.p_holm)}"

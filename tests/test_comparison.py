@@ -82,6 +82,17 @@ def test_pretraining_is_charged_and_shared(finished):
         assert record["seconds"] == record["pretrain_seconds"] + record["finetune_seconds"]
 
 
+def test_the_costs_of_a_cell_are_recorded(finished):
+    for record in records(finished):
+        pretrained = record["arm"] != "relu"
+        assert record["pretrain_epochs"] == (2 if pretrained else 0)  # one a layer
+        assert record["epochs"] == record["pretrain_epochs"] + 2
+        assert record["pretrain_steps"] == (2 * 52 if pretrained else 0)  # 1,438 rows in batches of 28
+        assert record["steps"] == record["pretrain_steps"] + 2 * (52 if record["labels"] == "all" else 2)
+        assert record["multiply_adds"] > record["pretrain_multiply_adds"]
+        assert (record["pretrain_multiply_adds"] > 0) == pretrained
+
+
 def test_pretraining_sees_all_training_rows_and_no_test_row(finished):
     split = json.loads((finished / "records.json").read_text())["split"]
     assert (split["n_train"], split["n_test"]) == (1438, 359)

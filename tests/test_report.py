@@ -14,7 +14,9 @@ import pytest
 from comparison_results import ARMS, make_results
 
 from pipelines.report import render_report, render_text, write_report
-from pipelines.statistics import format_table, summarise, verdict
+from pipelines.statistics import summarise
+from pipelines.summary_tables import format_costs, format_table
+from pipelines.verdict import verdict
 from pretrain.exceptions import DataError
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -77,7 +79,7 @@ def test_page_says_what_the_records_say(results: dict[str, Any], filters: dict[s
     rows = summarise(results["records"], ARMS)
     for sentence in verdict(rows):
         assert sentence in text
-    for line in format_table(rows):
+    for line in (*format_table(rows), *format_costs(rows)):
         assert " ".join(line) in text
     for fact in ("Abacus 9000", "2.13.0", "d1" * 32, "19, 11", results["command"], "about relu-bn", "0, 1, 2"):
         assert fact in text
@@ -89,7 +91,16 @@ def test_page_says_what_the_records_say(results: dict[str, Any], filters: dict[s
 
 def test_page_comes_in_its_order(results: dict[str, Any], filters: dict[str, np.ndarray]) -> None:
     page = render_report(results, filters)
-    headings = ["<h1>", "Results", "Errors and time", "Learning curves", "First-layer filters", "Arms", "Provenance"]
+    headings = [
+        "<h1>",
+        "Results",
+        "Errors and time",
+        "Cost",
+        "Learning curves",
+        "First-layer filters",
+        "Arms",
+        "Provenance",
+    ]
     places = [page.index(f"<h2>{heading}" if heading != "<h1>" else heading) for heading in headings]
     assert places == sorted(places)
     assert page.index("is better than") < page.index("<h2>Results")
@@ -236,7 +247,7 @@ def test_text_says_what_the_page_says(results: dict[str, Any]) -> None:
     rows = summarise(results["records"], ARMS)
     for sentence in verdict(rows):
         assert f"- {sentence}\n" in text
-    for line in format_table(rows):
+    for line in (*format_table(rows), *format_costs(rows)):
         assert f"| {' | '.join(line)} |" in text
     for fact in (
         "Abacus 9000",
@@ -251,7 +262,7 @@ def test_text_says_what_the_page_says(results: dict[str, Any]) -> None:
 def test_tables_of_the_text_are_tables(results: dict[str, Any]) -> None:
     lines = render_text(results).splitlines()
     rules = [place for place, line in enumerate(lines) if line.startswith("| ---")]
-    assert len(rules) == 1 + 3 + 5  # results, settings by group, facts
+    assert len(rules) == 1 + 1 + 3 + 5  # results, costs, settings by group, facts
     for place in rules:
         assert lines[place - 2] == ""  # Markdown wants a table to stand alone
         assert lines[place - 1].count("|") == lines[place].count("|") == lines[place + 1].count("|")

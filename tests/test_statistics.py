@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipelines.statistics import SummaryRow, format_table, holm, summarise, verdict
+from pipelines.statistics import SummaryRow, holm, summarise
+from pipelines.summary_tables import format_costs, format_table
+from pipelines.verdict import verdict
 from pretrain.exceptions import DataError
 
 PRETRAINED = {"dbn": True, "sdae": True, "relu": False, "relu-dropout": False}
@@ -210,7 +212,8 @@ def test_verdict_and_table_of_a_regression_have_its_units() -> None:
     assert "point" not in text
     table = format_table(summarise(cells(errors), PRETRAINED), task="regression")
     assert "root mean squared error (units of the target)" in table[0][2]
-    assert not any("%" in text for line in table for text in line)
+    assert not any("%" in text for line in table[1:] for text in line)
+    assert "(%)" not in " ".join(table[0])
     with pytest.raises(DataError, match="classification, regression; got 'ranking'"):
         verdict([], task="ranking") + format_table([], task="ranking")
 
@@ -218,8 +221,29 @@ def test_verdict_and_table_of_a_regression_have_its_units() -> None:
 def test_table_has_the_cells_of_the_rows() -> None:
     table = format_table(summarise(cells({"dbn": [10.0, 11.1, 11.9], "relu": [14.0, 15.0, 16.0]}), PRETRAINED))
     assert [len(line) for line in table] == [7, 7, 7]
-    assert table[1] == ["100", "dbn", "11.00 ± 0.95", "3", "−4.00 ± 0.25, p < 0.001", "6.00 (3.00)", "1,234"]
-    assert table[2][4:6] == ["best from scratch", "6.00 (0)"]
+    assert table[1] == [
+        *("100", "dbn", "11.00 ± 0.95", "8.63 to 13.37", "3", "−4.00 ± 0.25, p < 0.001", "6.00 (3.00)"),
+    ]
+    assert table[2][5:] == ["best from scratch", "6.00 (0)"]
     single = format_table(summarise(cells({"dbn": [10.0], "relu": [9.0]}), PRETRAINED))
-    assert (single[1][2], single[1][4]) == ("10.00", "+1.00")
-    assert format_table(summarise(cells({"dbn": [10.0]}), PRETRAINED))[1][4] == "—"
+    assert (single[1][2], single[1][3], single[1][5]) == ("10.00", "—", "+1.00")
+    assert format_table(summarise(cells({"dbn": [10.0]}), PRETRAINED))[1][5] == "—"
+
+
+def test_costs_are_means_with_those_of_pretraining_beside_them() -> None:
+    counts = {"epochs": 40, "steps": 1_000, "multiply_adds": 2e9}
+    records = cells({"dbn": [1.0, 2.0]})
+    for record in records:
+        record.update(counts, **{f"pretrain_{name}": value / 4 for name, value in counts.items()})
+    records[1]["steps"] = 1_500
+    (row,) = summarise(records, PRETRAINED)
+    assert (row.epochs, row.steps, row.pretrain_steps, row.multiply_adds) == (40, 1_250, 250, 2e9)
+    head, line = format_costs([row])
+    assert line == ["100", "dbn", "1,234", "40 (10)", "1,250 (250)", "2.00e9 (5.00e8)", "5.50 (3.00)"]
+    assert len(head) == len(line)
+
+
+def test_cells_of_an_earlier_version_were_not_counted() -> None:
+    (row,) = summarise(cells({"dbn": [1.0]}), PRETRAINED)
+    assert row.steps is None
+    assert format_costs([row])[1][3:6] == ["—", "—", "—"]

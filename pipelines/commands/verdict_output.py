@@ -9,7 +9,9 @@ from rich.table import Table
 
 from pipelines.commands.options import is_quiet, report_result, wide_console
 from pipelines.report import PAGE
-from pipelines.statistics import format_table, summarise, verdict
+from pipelines.statistics import summarise
+from pipelines.summary_tables import format_table
+from pipelines.verdict import verdict
 
 
 def print_verdict(results: dict[str, Any], output: Path, as_json: bool) -> None:
