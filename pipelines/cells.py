@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,34 @@ class Cell:
 
 
 @dataclass(frozen=True, eq=False)
+class Trained:
+    """What the training of a cell gave.
+
+    Attributes
+    ----------
+    network : Network
+    history, pretrain_history : list of records
+    stack : Stack or None
+    pretraining : dict or None
+        Provenance of the stack.
+    seconds : float
+        Of the supervised training alone.
+    """
+
+    network: Network
+    history: list[Record]
+    seconds: float
+    stack: Stack | None = None
+    pretrain_history: list[Record] = dataclasses.field(default_factory=list)
+    pretraining: dict[str, Any] | None = None
+
+    @property
+    def pretrain_seconds(self) -> float:
+        """Seconds of pretraining, 0 without."""
+        return 0.0 if self.pretraining is None else self.pretraining["seconds"]
+
+
+@dataclass(frozen=True, eq=False)
 class Bench:
     """What all cells of a comparison share.
 
@@ -72,23 +101,13 @@ class Bench:
     def run(
         self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str
     ) -> tuple[dict[str, Any], Network, dict[str, Any]]:
-        """Train the cell's network on the labelled `rows` and test it: the record, the network and its provenance.
-
-        Pretraining is done once for each `stack_name` and seed, on all training rows or, with labels, on `rows`;
-        every cell that uses it is charged for all of it.
-        """
-        pretrain_history: list[Record] = []
-        pretraining: dict[str, Any] | None = None
-        pretrain_seconds, pretrain_cost, stack = 0.0, Cost(), None
-        if cell.arm.pretrained:
-            stack, pretrain_history, pretraining = self._stack(cell, rows, stack_name, progress, title)
-            pretrain_seconds = pretraining["seconds"]
-            pretrain_cost = self._pretraining_cost(cell, rows, pretrain_history)
-        started = time.perf_counter()
-        network = self._initial_network(cell, stack)
-        history = list(progress.follow(self._supervised(cell, network, rows), title, transient=True))
-        seconds = time.perf_counter() - started
-        cost = self._supervised_cost(cell, stack, rows, history)
+        """Train the cell's network on the labelled `rows` and test it: the record, the network and its provenance."""
+        trained = self.train(cell, rows, stack_name, progress, title)
+        network = trained.network
+        pretrain_cost = Cost()
+        if trained.stack is not None:
+            pretrain_cost = self._pretraining_cost(cell, rows, trained.pretrain_history)
+        cost = self._supervised_cost(cell, trained.stack, rows, trained.history)
         tested = evaluate(network, self.prepared.raw_test_rows(), self.prepared.test_labels())
         record = {
             "arm": cell.arm.name,
@@ -97,14 +116,14 @@ class Bench:
             "seed": cell.seed,
             "test_error": tested["test_error"],
             "n_test": tested["n_test"],
-            "pretrain_seconds": pretrain_seconds,
-            "finetune_seconds": seconds,
-            "seconds": pretrain_seconds + seconds,
+            "pretrain_seconds": trained.pretrain_seconds,
+            "finetune_seconds": trained.seconds,
+            "seconds": trained.pretrain_seconds + trained.seconds,
             "n_parameters": network.n_parameters,
             **{f"pretrain_{name}": count for name, count in vars(pretrain_cost).items()},
             **{name: count + getattr(pretrain_cost, name) for name, count in vars(cost).items()},
             "device": str(self.device),
-            "history": [*pretrain_history, *history],
+            "history": [*trained.pretrain_history, *trained.history],
         }
         settings = {
             **to_dict(cell.arm.finetune),
@@ -114,7 +133,27 @@ class Bench:
             "dropout": network.architecture.dropout,
             "input_dropout": network.architecture.input_dropout,
         }
-        return record, network, {**self._provenance(cell, seconds, settings), "pretraining": pretraining}
+        provenance = self._provenance(cell, trained.seconds, settings)
+        return record, network, {**provenance, "pretraining": trained.pretraining}
+
+    def train(self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str) -> Trained:
+        """Train the cell's network on the labelled `rows`.
+
+        Pretraining is done once for each `stack_name` and seed, on all training rows or, with labels, on `rows`;
+        every cell that uses it is charged for all of it.
+        """
+        pretrained: tuple[Any, ...] = ()
+        if cell.arm.pretrained:
+            pretrained = self.pretrain(cell, rows, stack_name, progress, title)
+        started = time.perf_counter()
+        network = self._initial_network(cell, pretrained[0] if pretrained else None)
+        history = list(progress.follow(self._supervised(cell, network, rows), title, transient=True))
+        return Trained(network, history, time.perf_counter() - started, *pretrained)
+
+    def validation_error(self, network: Network) -> float:
+        """The error of a trained network on the validation rows, in the unit of the test error."""
+        split, X = self.prepared.split, self.prepared.dataset.X
+        return evaluate(network, X[split.validation], self.prepared.labels()[split.validation])["test_error"]
 
     def rehearse(self, arm: Arm) -> None:
         """SettingsError where the arm cannot be trained, before anything is."""
@@ -147,7 +186,7 @@ class Bench:
         trained: np.ndarray | None = None,
         device: str | torch.device | None = None,
     ) -> Finetuning:
-        trained = rows if trained is None else trained
+        trained, validation = (rows, self._validation()) if trained is None else (trained, None)
         unlabelled = None
         if cell.arm.finetune.pseudo_labels > 0:
             others = np.setdiff1d(self.prepared.split.train, rows)
@@ -159,41 +198,54 @@ class Bench:
             cell.arm.finetune,
             seed=cell.seed,
             device=self.device if device is None else device,
+            validation=validation,
             unlabelled=unlabelled,
             image_shape=self.prepared.dataset.image_shape,
             stage="finetune" if cell.arm.pretrained else "train",
             progress_seconds=PROGRESS_SECONDS,
         )
 
-    def _stack(
+    def pretrain(
         self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str
     ) -> tuple[Stack, list[Record], dict[str, Any]]:
-        assert cell.arm.layer is not None
+        """The cell's stack, its history and its provenance; it is pretrained where its file is not there."""
         path = self.folder.stack(stack_name, cell.seed)
         if not path.is_file():
-            started = time.perf_counter()
-            stack, history = pretrain_stack(
-                self.prepared,
-                self.hidden_layer_sizes,
-                cell.arm.layer,
-                seed=cell.seed,
-                rows=rows if cell.arm.pretrained_with_labels else None,
-                device=self.device,
-                progress=progress,
-                title=title,
-                transient=True,
-            )
-            seconds = time.perf_counter() - started
-            sizes = list(self.hidden_layer_sizes)
-            settings = {
-                "hidden_layer_sizes": sizes,
-                "layers": [to_dict(cell.arm.layer)] * len(sizes),
-                "labels": cell.labels if cell.arm.pretrained_with_labels else None,
-            }
-            provenance = self._provenance(cell, seconds, settings)
-            checkpoints.save(stack.cpu(), path, history=history, provenance=provenance)
+            with checkpoints.output_lock(path, wait=True):  # another job may be at it
+                if not path.is_file():
+                    self._make_stack(path, cell, rows, progress, title)
         loaded = checkpoints.load(path)
         return loaded, checkpoints.read_history(path), checkpoints.describe(path)["provenance"]
+
+    def _make_stack(self, path: Path, cell: Cell, rows: np.ndarray, progress: TrainingProgress, title: str) -> None:
+        assert cell.arm.layer is not None
+        started = time.perf_counter()
+        stack, history = pretrain_stack(
+            self.prepared,
+            self.hidden_layer_sizes,
+            cell.arm.layer,
+            seed=cell.seed,
+            rows=rows if cell.arm.pretrained_with_labels else None,
+            device=self.device,
+            progress=progress,
+            title=title,
+            transient=True,
+        )
+        seconds = time.perf_counter() - started
+        sizes = list(self.hidden_layer_sizes)
+        settings = {
+            "hidden_layer_sizes": sizes,
+            "layers": [to_dict(cell.arm.layer)] * len(sizes),
+            "labels": cell.labels if cell.arm.pretrained_with_labels else None,
+        }
+        provenance = self._provenance(cell, seconds, settings)
+        checkpoints.save(stack.cpu(), path, history=history, provenance=provenance)
+
+    def _validation(self) -> tuple[np.ndarray, np.ndarray] | None:
+        split = self.prepared.split
+        if len(split.validation) == 0:
+            return None
+        return self.prepared.validation_rows(), self.targets.encode(self.prepared.labels()[split.validation])
 
     def _provenance(self, cell: Cell, seconds: float, settings: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -5,7 +5,13 @@ Cells and stacks that are in the run folder (`pipelines.run_folder`) are not mad
 where it was stopped.
 """
 
-from collections.abc import Sequence
+import contextlib
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +22,30 @@ import checkpoints
 from pipelines.arms import Arm
 from pipelines.cells import Bench, Budget, Cell
 from pipelines.finetuning import Targets
+from pipelines.jobs import Task, run_jobs
 from pipelines.preparation import PreparedData
 from pipelines.progress import TrainingProgress
 from pipelines.provenance import machine, versions
 from pipelines.run_folder import KIND, RunFolder
+from pipelines.search_spaces import describe_space, with_settings
 from pipelines.split import draw_labelled
+from pipelines.tuning import Trial, best_trial, sampler_name, tune
 from pretrain.device import resolve_device
-from pretrain.exceptions import DivergenceError
+from pretrain.exceptions import DivergenceError, SettingsError
+from pretrain.settings import to_dict
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search for the settings of an arm at a budget."""
+
+    arm: Arm
+    labels: Budget
+
+    @property
+    def name(self) -> str:
+        """For its progress."""
+        return f"{self.arm.name}-{self.labels}"
 
 
 class Comparison:
@@ -42,6 +65,16 @@ class Comparison:
     device : str
     command : str
         For the report, and for the files of stacks and networks.
+    n_trials : int
+        Trials of the settings of each arm at each budget, with the first seed, see `pipelines.tuning`; they are
+        judged by the validation rows of the split. 0: every arm keeps its own settings.
+    jobs : int
+        Cells at a time, see `pipelines.jobs`.
+
+    Raises
+    ------
+    SettingsError
+        For trials without validation rows.
     """
 
     def __init__(
@@ -55,11 +88,16 @@ class Comparison:
         output: Path,
         device: str = "auto",
         command: str = "",
+        n_trials: int = 0,
+        jobs: int = 1,
     ) -> None:
+        if n_trials > 0 and len(prepared.split.validation) == 0:
+            raise SettingsError("Tuning needs validation rows: give a --validation-fraction above 0.")
         self.prepared, self.arms, self.sizes = prepared, list(arms), list(hidden_layer_sizes)
         self.labels, self.seeds = list(labels), list(seeds)
         self.folder, self.command = RunFolder(output), command
         self.device = resolve_device(device)
+        self.n_trials, self.jobs = n_trials, jobs
         targets = Targets.of(prepared.train_labels(), prepared.task)
         self._bench = Bench(prepared, targets, self.sizes, self.folder, self.device, command)
         self._budget_rows = {
@@ -76,7 +114,11 @@ class Comparison:
             "seeds": self.seeds,
             "scaling": self.prepared.scaling.kind,
             "split": self.prepared.split.to_dict(),
+            **({"tuning": self._tuning()} if self.n_trials else {}),
         }
+
+    def _tuning(self) -> dict[str, Any]:
+        return {"trials": self.n_trials, "seed": self.seeds[0], "sampler": sampler_name()}
 
     def open_folder(self, *, overwrite: bool) -> None:
         """Make the run folder, or go on in one that was made with the same settings.
@@ -94,36 +136,78 @@ class Comparison:
 
     def run(self, progress: TrainingProgress) -> dict[str, Any]:
         """Run the cells that are not finished; write records and report; return the results."""
-        cells = [Cell(arm, budget, seed) for seed in self.seeds for arm in self.arms for budget in self.labels]
         self.folder.write_records(self._results())  # so that a comparison that is killed can be reported
         _warm_up(self.device)
         try:
-            for number, cell in enumerate(cells, start=1):
-                if self.folder.cell(cell.arm.name, cell.labels, cell.seed) is None:
-                    self._finish_cell(cell, progress, f"[{number}/{len(cells)}] {cell.name}")
+            if self.n_trials > 0:
+                searches = [Search(arm, budget) for arm in self.arms for budget in self.labels]
+                self._each(self._tune, searches, progress, "searches")
+            cells = [
+                self._cell(arm, budget, seed) for seed in self.seeds for arm in self.arms for budget in self.labels
+            ]
+            left = [c for c in cells if self.folder.cell(c.arm.name, c.labels, c.seed) is None]
+            if self.jobs > 1:  # two cells that need one stack must not both pretrain it
+                owners = {(self._stack_name(cell), cell.seed): cell for cell in left if cell.arm.pretrained}
+                self._each(self._pretrain, list(owners.values()), progress, "stacks")
+            self._each(self._finish_cell, left, progress, "cells")
         finally:  # an interrupted comparison reports what it has
             results = self._results()
             self.folder.write_results(results)
         return results
 
-    def _finish_cell(self, cell: Cell, progress: TrainingProgress, title: str) -> None:
-        try:
-            record = self._run_cell(cell, progress, title)
-        except DivergenceError as error:
-            raise DivergenceError(f"{cell.name}: {error}") from error
-        self.folder.write_cell(record)
+    def _each(self, task: Task, items: Sequence[Any], progress: TrainingProgress, what: str) -> None:
+        run_jobs(task, items, jobs=self.jobs, progress=progress, what=what)
 
-    def _run_cell(self, cell: Cell, progress: TrainingProgress, title: str) -> dict[str, Any]:
+    def _cell(self, arm: Arm, budget: Budget, seed: int) -> Cell:
+        """A cell, with the settings that were found for its arm if any were."""
+        if self.n_trials > 0:
+            arm = with_settings(arm, best_trial(self.folder.trials(arm.name, budget))["settings"])
+        return Cell(arm, budget, seed)
+
+    def _tune(self, search: Search, progress: TrainingProgress, title: str) -> None:
+        """Run the trials of a search that are not finished; each is kept when it is."""
+        arm, budget, seed = search.arm, search.labels, self.seeds[0]
+        trials = self.folder.trials(arm.name, budget)
+
+        def try_out(settings: dict[str, Any]) -> Trial:
+            cell = Cell(with_settings(arm, settings), budget, seed)
+            of_trial = f"{title} trial {len(trials) + 1}/{self.n_trials}"
+            trial = self._try_out(cell, settings, progress, of_trial)
+            trials.append(trial)
+            self.folder.write_trials(arm.name, budget, trials)
+            return trial
+
+        tune(arm, self.n_trials, try_out, trials, seed=seed)
+
+    def _try_out(self, cell: Cell, settings: dict[str, Any], progress: TrainingProgress, title: str) -> Trial:
+        rows, started = self._budget_rows[cell.labels, cell.seed], time.perf_counter()
+        error: float | None = None
+        # A rate that is too high is a bad trial, and no reason to end the search.
+        with contextlib.suppress(DivergenceError):
+            trained = self._bench.train(cell, rows, self._stack_name(cell), progress, title)
+            error = self._bench.validation_error(trained.network)
+        return {"settings": settings, "validation_error": error, "seconds": time.perf_counter() - started}
+
+    def _pretrain(self, cell: Cell, progress: TrainingProgress, title: str) -> None:
         rows = self._budget_rows[cell.labels, cell.seed]
-        record, network, provenance = self._bench.run(cell, rows, self._stack_name(cell), progress, title)
+        with _named(cell):
+            self._bench.pretrain(cell, rows, self._stack_name(cell), progress, title)
+
+    def _finish_cell(self, cell: Cell, progress: TrainingProgress, title: str) -> None:
+        rows = self._budget_rows[cell.labels, cell.seed]
+        with _named(cell):
+            record, network, provenance = self._bench.run(cell, rows, self._stack_name(cell), progress, title)
         if cell.seed == self.seeds[0]:
             path = self.folder.network(cell.arm.name, cell.labels, cell.seed)
             checkpoints.save(network.cpu(), path, overwrite=True, history=record["history"], provenance=provenance)
-        return record
+        self.folder.write_cell(record)
 
     def _stack_name(self, cell: Cell) -> str:
-        # Arms that pretrain alike share their stacks.
-        name = next(other.name for other in self.arms if other.layer == cell.arm.layer)
+        # Arms and trials that pretrain alike share their stacks.
+        name = next((other.name for other in self.arms if other.layer == cell.arm.layer), None)
+        if name is None:
+            content = json.dumps(to_dict(cell.arm.layer), sort_keys=True)
+            name = f"tuned-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
         return f"{name}-{cell.labels}" if cell.arm.pretrained_with_labels else name
 
     def _labelled_rows(self, budget: Budget, seed: int) -> np.ndarray:
@@ -149,8 +233,30 @@ class Comparison:
             "settings": settings,
             "machine": machine(self.device),
             "versions": versions(),
+            "n_jobs": self.jobs,
             "records": self.folder.finished_cells(settings),
+            "searches": self._searches(),
         }
+
+    def _searches(self) -> list[dict[str, Any]]:
+        """What the finished searches found."""
+        found = []
+        for arm, budget in itertools.product(self.arms, self.labels):
+            trials = self.folder.trials(arm.name, budget)
+            if self.n_trials > 0 and len(trials) == self.n_trials:
+                found.append(
+                    {"arm": arm.name, "labels": budget, "space": describe_space(arm), "trials": trials},
+                )
+        return found
+
+
+@contextlib.contextmanager
+def _named(cell: Cell) -> Iterator[None]:
+    """Says in which cell training diverged."""
+    try:
+        yield
+    except DivergenceError as error:
+        raise DivergenceError(f"{cell.name}: {error}") from error
 
 
 def _warm_up(device: torch.device) -> None:

@@ -1,14 +1,15 @@
 """Progress bars of training runs, on standard error and only in a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pretrain.training import Record
 
+T = TypeVar("T")
 PROGRESS_SECONDS = 0.2  # between two movements of the bar inside an epoch
 
 
@@ -19,19 +20,24 @@ class TrainingProgress:
             for record in progress.follow(run): ...
 
     Where standard error is no terminal it draws nothing and passes the records on.
+
+    Parameters
+    ----------
+    silent : bool
+        Draw nothing in a terminal either.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, silent: bool = False) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[n_epochs]}"),
+            TextColumn("{task.fields[unit]} {task.fields[epoch]}/{task.fields[n_epochs]}"),
             TextColumn("{task.fields[metric]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            disable=not Console(stderr=True).is_terminal,
+            disable=silent or not Console(stderr=True).is_terminal,
         )
 
     def __enter__(self) -> Self:
@@ -63,6 +69,14 @@ class TrainingProgress:
             for task in tasks.values():
                 self._progress.remove_task(task)
 
+    def count(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
+        """Pass on items, drawing how many of `total` have come; `what` they are called, in the plural."""
+        task = self._progress.add_task("", total=total, unit=what, epoch=0, n_epochs=total, metric="")
+        for number, item in enumerate(items, start=1):
+            self._progress.update(task, completed=number, epoch=number)
+            yield item
+        self._progress.remove_task(task)
+
     def _add_task(self, title: str, record: Record) -> TaskID:
         name = record["stage"]
         if record["layer"] is not None:
@@ -70,6 +84,7 @@ class TrainingProgress:
         return self._progress.add_task(
             f"{title} {name}".strip(),
             total=record["n_epochs"],
+            unit="epoch",
             epoch=record["epoch"],
             n_epochs=record["n_epochs"],
             metric="",

@@ -9,7 +9,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from pipelines.atomic import write_text
 from pipelines.measures import measure_of
-from pipelines.report_facts import COST_NOTE, facts_of, notes_of, settings_tables, split_sentences, unfinished
+from pipelines.report_facts import (
+    COST_NOTE,
+    facts_of,
+    notes_of,
+    settings_tables,
+    space_table,
+    split_sentences,
+    tuning_table,
+    unfinished,
+)
 from pipelines.report_figures import curve_figures, error_figures, filter_figures
 from pipelines.statistics import summarise
 from pipelines.summary_tables import format_costs, format_table
@@ -81,6 +90,8 @@ def _said(results: Mapping[str, Any]) -> dict[str, Any]:
         "costs": format_costs(rows),
         "cost_note": COST_NOTE,
         "notes": notes_of(results),
+        "tuning": tuning_table(results),
+        "space": space_table(results),
         "arms": arms,
         "settings_tables": settings_tables(arms),
         "facts": facts_of(results),

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.measures import format_seconds, measure_of
+from pipelines.tuning import best_trial
+
 COST_NOTE = (
     "Means over the seeds, pretraining included, in brackets that of pretraining, which is charged in full to every "
     "arm and budget that uses it. Epochs of greedy layers are added up. Multiply-adds are those of the matrix "
@@ -86,14 +89,47 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def tuning_table(results: Mapping[str, Any]) -> list[list[str]]:
+    """What the searches for settings found: the column heads, then a line a search; nothing without any."""
+    searches = results.get("searches") or []
+    if not searches:
+        return []
+    measure = measure_of(results["data"]["task"])
+    head = ["labels", "arm", "trials", "validation error, own settings", "validation error, chosen"]
+    lines = [[*head, "seconds of all trials", "chosen settings"]]
+    for search in searches:
+        trials, chosen = search["trials"], best_trial(search["trials"])
+        own = trials[0]["validation_error"]
+        settings = ", ".join(f"{name} {_text(value)}" for name, value in chosen["settings"].items())
+        lines.append(
+            [
+                str(search["labels"]),
+                search["arm"],
+                str(len(trials)),
+                "diverged" if own is None else measure.level(own),
+                measure.level(chosen["validation_error"]),
+                format_seconds(sum(trial["seconds"] for trial in trials)),
+                "the own ones" if chosen is trials[0] else settings,
+            ]
+        )
+    return lines
+
+
+def space_table(results: Mapping[str, Any]) -> SettingsTable | None:
+    """What the searches could choose from, an arm a column; None without searches."""
+    spaces = {search["arm"]: search["space"] for search in results.get("searches") or []}
+    return _settings_table("search space", spaces) if spaces else None
+
+
 def facts_of(results: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Heading to what is known under it."""
     settings = {key: value for key, value in results["settings"].items() if key not in ("arms", "split")}
+    machine = {**results["machine"], "cells at a time": results.get("n_jobs", 1)}
     return {
         "Comparison": _flat_settings(settings),
         "Data": _flat_settings(results["data"]),
         "Split": _flat_settings(results["split"]),
-        "Machine": _flat_settings(results["machine"]),
+        "Machine": _flat_settings(machine),
         "Versions": _flat_settings(results["versions"]),
     }
 
@@ -113,6 +149,14 @@ def split_sentences(results: Mapping[str, Any]) -> list[str]:
         for arm, about in results["settings"]["arms"].items()
         if any(n.endswith("early_stopping") and t == "yes" for n, t in _flat_settings(about["settings"]).items())
     ]
+    searches = results.get("searches") or []
+    if searches:
+        budgets = "" if results["settings"]["labels"] == ["all"] else " Their labels are not counted in the budgets."
+        return [
+            *sentences,
+            f"The {split.get('n_validation', 0):,} validation rows trained nothing; they drew the validation curves "
+            f"and chose the settings of every arm, each of {len(searches[0]['trials'])} trials.{budgets}",
+        ]
     if not validated:
         return [*sentences, "No validation rows were read: no epoch and no setting was chosen within this run."]
     use = f"chose the epoch that counts in {', '.join(stopped)}" if stopped else "chose nothing"

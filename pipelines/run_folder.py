@@ -3,7 +3,7 @@
 import itertools
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from pipelines.report import PAGE, TEXT, write_report
 from pretrain.exceptions import DataError, SettingsError
 
 KIND = "pretrain-comparison"
-FOLDERS = ("cells", "stacks", "networks")
+FOLDERS = ("trials", "cells", "stacks", "networks")
 FILES = ("settings.json", "records.csv", "records.json", PAGE, TEXT)
-DECISIVE = ("hidden_layer_sizes", "scaling", "split")  # what no cell survives a change of, besides its arm
+DECISIVE = ("hidden_layer_sizes", "scaling", "split", "tuning")  # what no cell survives a change of, besides its arm
 
 
 def cell_name(arm: str, labels: int | str, seed: int) -> str:
@@ -26,8 +26,10 @@ def cell_name(arm: str, labels: int | str, seed: int) -> str:
 
 
 class RunFolder:
-    """A folder with `settings.json` (what was asked for), `cells/` (one JSON file a finished cell), `stacks/`,
-    `networks/` (the first seed's), and the results: `records.json`, `records.csv`, `report.html`, `report.md`.
+    """A folder with what a comparison was asked for and what it gave.
+
+    It holds `settings.json`, `trials/` (of settings, a file a search), `stacks/`, `cells/` (a JSON file a finished
+    cell), `networks/` (the first seed's) and the results: `records.json`, `records.csv`, `report.html`, `report.md`.
 
     Parameters
     ----------
@@ -78,6 +80,15 @@ class RunFolder:
         path = self._cell_path(record["arm"], record["labels"], record["seed"])
         write_text(path, json.dumps(record))
 
+    def trials(self, arm: str, labels: int | str) -> list[dict[str, Any]]:
+        """Finished trials of the settings of an arm at a budget, in their order."""
+        found = _read(self._trials_path(arm, labels), "Remove it to search again.")
+        return [] if found is None else found["trials"]
+
+    def write_trials(self, arm: str, labels: int | str, trials: Sequence[Mapping[str, Any]]) -> None:
+        """Keep finished trials."""
+        write_text(self._trials_path(arm, labels), json.dumps({"trials": trials}, indent=1))
+
     def finished_cells(self, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Records of the finished cells of a comparison with these settings: by seed, then arm, then budget."""
         planned = itertools.product(settings["seeds"], settings["arms"], settings["labels"])
@@ -116,6 +127,9 @@ class RunFolder:
 
     def _cell_path(self, arm: str, labels: int | str, seed: int) -> Path:
         return self.path / "cells" / f"{cell_name(arm, labels, seed)}.json"
+
+    def _trials_path(self, arm: str, labels: int | str) -> Path:
+        return self.path / "trials" / f"{arm}-{labels}.json"
 
     def _filters(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """First-layer weights of each arm's network of the first seed at the largest budget."""

@@ -28,6 +28,7 @@ STREAM_NAMES = (
     "crop",
     "rotation",
     "noise",
+    "tuning",
 )
 INT16_MAX = 2**15 - 1
 

@@ -7,6 +7,8 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,23 @@ def test_the_second_process_with_one_output_is_refused(tmp_path: Path) -> None:
     with checkpoints.output_lock(path), checkpoints.output_lock(path):  # by the same process
         checkpoints.save(small_stack(), path, overwrite=True)
     assert sorted(os.listdir(tmp_path)) == ["m.h5", "other.h5"]
+
+
+def test_a_process_may_wait_for_another(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    process = subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    ended = []
+    timer = threading.Timer(0.5, lambda: (ended.append(time.monotonic()), process.kill()))
+    timer.start()
+    with checkpoints.output_lock(path, wait=True):
+        held = time.monotonic()
+        with checkpoints.output_lock(path, wait=True):  # by the same process: no waiting for itself
+            checkpoints.save(small_stack(), path)
+    process.communicate()
+    assert held > ended[0]
+    assert os.listdir(tmp_path) == ["m.h5"]
 
 
 def test_a_limit_on_the_size_of_files_leaves_the_old_one(tmp_path: Path) -> None:

@@ -259,14 +259,14 @@ def test_divergence_names_the_cell(cli):
 
 
 def test_a_stopped_comparison_reports_what_it_has(cli, monkeypatch):
-    train = Comparison._run_cell
+    finish = Comparison._finish_cell
 
     def stop_at_the_third(self, cell, progress, title):
         if title.startswith("[3/"):
             raise KeyboardInterrupt
-        return train(self, cell, progress, title)
+        finish(self, cell, progress, title)
 
-    monkeypatch.setattr(Comparison, "_run_cell", stop_at_the_third)
+    monkeypatch.setattr(Comparison, "_finish_cell", stop_at_the_third)
     assert cli(*ARGUMENTS).exit_code == 130
     assert len(records(Path("run"))) == 2
     assert "dbn" in (Path("run") / "report.html").read_text()

@@ -24,6 +24,8 @@ from pipelines.comparison import Comparison
 from pipelines.preparation import prepare, wants_unit_interval
 from pipelines.progress import TrainingProgress
 
+TUNING_FRACTION = 0.1  # of the rows, for validation, where --tune is given and no fraction is
+
 
 class Labels(click.ParamType):
     """A number of labels, or "all"."""
@@ -80,6 +82,26 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
     show_default=True,
     help="Weight of the classes that a network itself gives to the rows beyond --labels; 0: they are not trained on.",
 )
+@click.option(
+    "--tune",
+    "n_trials",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Trials of the settings of each arm at each budget, judged by validation rows; 0: the arms' own settings.",
+)
+@click.option(
+    "--validation-fraction",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    help="Share of rows that are not trained on but draw validation curves.  [default: 0, with --tune 0.1]",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Cells that are trained at a time, in processes that share the threads.",
+)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Run folder, e.g. runs/NAME.")
 @click.option("--overwrite", is_flag=True, help="Begin the run folder anew instead of going on in it.")
 @augmentation_options
@@ -91,6 +113,9 @@ def compare(
     labels: tuple[Any, ...],
     seeds: int,
     layers: tuple[int, ...],
+    n_trials: int,
+    validation_fraction: float | None,
+    jobs: int,
     output: Path,
     overwrite: bool,
     target: str | None,
@@ -107,14 +132,20 @@ def compare(
     Pretrained arms pretrain on all training rows without their labels; greedy-supervised, which tells whether that
     matters, pretrains with the labels of the budget and on no other rows. Options of the training change the
     supervised training of every arm alike. A repeated command does only what is not done yet.
+
+    With --tune each arm searches its own space of settings, as many times as every other; the space lies around the
+    settings that it would have without.
     """
     chosen = _arms(given)
+    if validation_fraction is None:
+        validation_fraction = TUNING_FRACTION if n_trials > 0 else 0.0
     prepared = prepare(
         data,
         target=target,
         scaling=scaling,
         seed=split_seed,
         test_fraction=test_fraction,
+        validation_fraction=validation_fraction,
         unit_interval=any(arm.layer is not None and wants_unit_interval(arm.layer) for arm in chosen),
     )
     comparison = Comparison(
@@ -126,6 +157,8 @@ def compare(
         output=output,
         device=device,
         command=command_line(),
+        n_trials=n_trials,
+        jobs=jobs,
     )
     comparison.open_folder(overwrite=overwrite)
     with TrainingProgress() as progress:

@@ -1,0 +1,67 @@
+"""Several cells of a comparison at once, in processes of their own."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from joblib import Parallel, delayed
+
+from pipelines.progress import TrainingProgress
+
+Task = Callable[[Any, TrainingProgress, str], None]
+
+
+def run_jobs(task: Task, items: Sequence[Any], *, jobs: int, progress: TrainingProgress, what: str) -> None:
+    """Do a task for each item, `jobs` at a time.
+
+    Parameters
+    ----------
+    task : callable
+        Takes an item, the progress to draw and a title; it must survive pickling where `jobs` is above 1.
+    items : sequence
+        Each has a `name`.
+    jobs : int
+        1 works in this process. More are processes that share the threads of this one, each at least one; they end
+        with it, and an error in one, or Ctrl-C, ends them all.
+    progress : TrainingProgress
+        Shows the training of a single job, and of several how many items are done.
+    what : str
+        Items are called so, in the plural.
+    """
+    if jobs == 1 or len(items) < 2:
+        for number, item in enumerate(items, start=1):
+            task(item, progress, f"[{number}/{len(items)}] {item.name}")
+        return
+    threads = max(1, torch.get_num_threads() // jobs)
+    run = Parallel(n_jobs=min(jobs, len(items)), return_as="generator_unordered", pre_dispatch="n_jobs")
+    # Closing the generator before its end kills the processes.
+    with _terminated(), contextlib.closing(run(delayed(_work)(task, item, threads) for item in items)) as finished:
+        for _ in progress.count(finished, len(items), what):
+            pass
+
+
+@contextlib.contextmanager
+def _terminated() -> Iterator[None]:
+    """SIGTERM as an exception, so that no process is left behind."""
+
+    def stop(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's alone
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _work(task: Task, item: Any, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    torch.set_num_threads(threads)
+    with TrainingProgress(silent=True) as progress:
+        task(item, progress, item.name)
