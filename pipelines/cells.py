@@ -1,33 +1,13 @@
 """One cell of a comparison: one arm, one label budget, one seed, trained and tested once."""
 
 import dataclasses
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-import checkpoints
 from pipelines.arms import Arm
-from pipelines.counting import Cost, count_cost, one_batch
-from pipelines.evaluation import evaluate
-from pipelines.finetuning import INTO, Targets
-from pipelines.preparation import PreparedData
-from pipelines.pretraining import greedy_run, pretrain_stack
-from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
-from pipelines.provenance import origin
-from pipelines.run_folder import RunFolder, cell_name
-from pretrain import Finetuning, Stack, unroll
-from pretrain.baselines import scratch_network
-from pretrain.budget import FINETUNING_EPOCHS, PRETRAINING_EPOCHS
+from pipelines.run_folder import cell_name
+from pretrain import Stack
 from pretrain.network import Network
-from pretrain.pretrained_networks import pretrained_network
-from pretrain.random_streams import RandomStreams
-from pretrain.rehearsal import rehearse_finetuning
-from pretrain.settings import to_dict
 from pretrain.training import Record
 
 Budget = int | str  # a number of labels, or "all"
@@ -60,6 +40,8 @@ class Trained:
         Provenance of the stack.
     seconds : float
         Of the supervised training alone.
+    diagnostics : list of dict
+        Points of `pipelines.diagnostics`, if they were asked for.
     """
 
     network: Network
@@ -68,223 +50,9 @@ class Trained:
     stack: Stack | None = None
     pretrain_history: list[Record] = dataclasses.field(default_factory=list)
     pretraining: dict[str, Any] | None = None
+    diagnostics: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
     def pretrain_seconds(self) -> float:
         """Seconds of pretraining, 0 without."""
         return 0.0 if self.pretraining is None else self.pretraining["seconds"]
-
-
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """What all cells of a comparison share.
-
-    Parameters
-    ----------
-    prepared : PreparedData
-    targets : Targets
-    hidden_layer_sizes : sequence of int
-    folder : RunFolder
-        Keeps the pretrained stacks.
-    device : torch.device
-    command : str
-        For the files of stacks and networks.
-    """
-
-    prepared: PreparedData
-    targets: Targets
-    hidden_layer_sizes: Sequence[int]
-    folder: RunFolder
-    device: torch.device
-    command: str = ""
-
-    def run(
-        self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str
-    ) -> tuple[dict[str, Any], Network, dict[str, Any]]:
-        """Train the cell's network on the labelled `rows` and test it: the record, the network and its provenance."""
-        trained = self.train(cell, rows, stack_name, progress, title)
-        network = trained.network
-        pretrain_cost = Cost()
-        if trained.stack is not None:
-            pretrain_cost = self._pretraining_cost(cell, rows, trained.pretrain_history)
-        cost = self._supervised_cost(cell, trained.stack, rows, trained.history)
-        tested = evaluate(network, self.prepared.raw_test_rows(), self.prepared.test_labels())
-        record = {
-            "arm": cell.arm.name,
-            "labels": cell.labels,
-            "n_labels": len(rows),
-            "seed": cell.seed,
-            "test_error": tested["test_error"],
-            "n_test": tested["n_test"],
-            "pretrain_seconds": trained.pretrain_seconds,
-            "finetune_seconds": trained.seconds,
-            "seconds": trained.pretrain_seconds + trained.seconds,
-            "n_parameters": network.n_parameters,
-            **{f"pretrain_{name}": count for name, count in vars(pretrain_cost).items()},
-            **{name: count + getattr(pretrain_cost, name) for name, count in vars(cost).items()},
-            "device": str(self.device),
-            "history": [*trained.pretrain_history, *trained.history],
-        }
-        settings = {
-            **to_dict(cell.arm.finetune),
-            "arm": cell.arm.name,
-            "labels": cell.labels,
-            "hidden_layer_sizes": list(self.hidden_layer_sizes),
-            "dropout": network.architecture.dropout,
-            "input_dropout": network.architecture.input_dropout,
-        }
-        provenance = self._provenance(cell, trained.seconds, settings)
-        return record, network, {**provenance, "pretraining": trained.pretraining}
-
-    def train(self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str) -> Trained:
-        """Train the cell's network on the labelled `rows`.
-
-        Pretraining is done once for each `stack_name` and seed, on all training rows or, with labels, on `rows`;
-        every cell that uses it is charged for all of it.
-        """
-        pretrained: tuple[Any, ...] = ()
-        if cell.arm.pretrained:
-            pretrained = self.pretrain(cell, rows, stack_name, progress, title)
-        started = time.perf_counter()
-        network = self._initial_network(cell, pretrained[0] if pretrained else None)
-        history = list(progress.follow(self._supervised(cell, network, rows), title, transient=True))
-        return Trained(network, history, time.perf_counter() - started, *pretrained)
-
-    def validation_error(self, network: Network) -> float:
-        """The error of a trained network on the validation rows, in the unit of the test error."""
-        split, X = self.prepared.split, self.prepared.dataset.X
-        return evaluate(network, X[split.validation], self.prepared.labels()[split.validation])["test_error"]
-
-    def rehearse(self, arm: Arm) -> None:
-        """SettingsError where the arm cannot be trained, before anything is."""
-        stack = None
-        if arm.layer is not None:
-            run = greedy_run(self.prepared, self.hidden_layer_sizes, arm.layer, seed=0, device=self.device)
-            stack = run.rehearse()
-        network = self._initial_network(Cell(arm, "all", 0), stack)
-        rehearse_finetuning(network, arm.finetune, image_shape=self.prepared.dataset.image_shape)
-
-    def _pretraining_cost(self, cell: Cell, rows: np.ndarray, history: list[Record]) -> Cost:
-        assert cell.arm.layer is not None
-        rows = rows if cell.arm.pretrained_with_labels else self.prepared.split.train
-        short, n = one_batch(cell.arm.layer, len(rows), fewest_epochs=PRETRAINING_EPOCHS)
-        run = greedy_run(self.prepared, self.hidden_layer_sizes, short, rows=rows[:n], seed=0, device="cpu")
-        return count_cost(run, n, history, len(rows))
-
-    def _supervised_cost(self, cell: Cell, stack: Stack | None, rows: np.ndarray, history: list[Record]) -> Cost:
-        short, n = one_batch(cell.arm.finetune, len(rows), fewest_epochs=FINETUNING_EPOCHS)
-        arm = dataclasses.replace(cell.arm, finetune=short)
-        # The whole of the labelled rows says which rows are unlabelled; a batch of them is trained on.
-        run = self._supervised(Cell(arm, cell.labels, 0), self._initial_network(cell, stack), rows, rows[:n], "cpu")
-        return count_cost(run, n, history, len(rows))
-
-    def _supervised(
-        self,
-        cell: Cell,
-        network: Network,
-        rows: np.ndarray,
-        trained: np.ndarray | None = None,
-        device: str | torch.device | None = None,
-    ) -> Finetuning:
-        trained, validation = (rows, self._validation()) if trained is None else (trained, None)
-        unlabelled = None
-        if cell.arm.finetune.pseudo_labels > 0:
-            others = np.setdiff1d(self.prepared.split.train, rows)
-            unlabelled = self.prepared.scaling.apply(self.prepared.dataset.X[others])
-        return Finetuning(
-            network,
-            self.prepared.scaling.apply(self.prepared.dataset.X[trained]),
-            self.targets.encode(self.prepared.labels()[trained]),
-            cell.arm.finetune,
-            seed=cell.seed,
-            device=self.device if device is None else device,
-            validation=validation,
-            unlabelled=unlabelled,
-            image_shape=self.prepared.dataset.image_shape,
-            stage="finetune" if cell.arm.pretrained else "train",
-            progress_seconds=PROGRESS_SECONDS,
-        )
-
-    def pretrain(
-        self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str
-    ) -> tuple[Stack, list[Record], dict[str, Any]]:
-        """The cell's stack, its history and its provenance; it is pretrained where its file is not there."""
-        path = self.folder.stack(stack_name, cell.seed)
-        if not path.is_file():
-            with checkpoints.output_lock(path, wait=True):  # another job may be at it
-                if not path.is_file():
-                    self._make_stack(path, cell, rows, progress, title)
-        loaded = checkpoints.load(path)
-        return loaded, checkpoints.read_history(path), checkpoints.describe(path)["provenance"]
-
-    def _make_stack(self, path: Path, cell: Cell, rows: np.ndarray, progress: TrainingProgress, title: str) -> None:
-        assert cell.arm.layer is not None
-        started = time.perf_counter()
-        stack, history = pretrain_stack(
-            self.prepared,
-            self.hidden_layer_sizes,
-            cell.arm.layer,
-            seed=cell.seed,
-            rows=rows if cell.arm.pretrained_with_labels else None,
-            device=self.device,
-            progress=progress,
-            title=title,
-            transient=True,
-        )
-        seconds = time.perf_counter() - started
-        sizes = list(self.hidden_layer_sizes)
-        settings = {
-            "hidden_layer_sizes": sizes,
-            "layers": [to_dict(cell.arm.layer)] * len(sizes),
-            "labels": cell.labels if cell.arm.pretrained_with_labels else None,
-        }
-        provenance = self._provenance(cell, seconds, settings)
-        checkpoints.save(stack.cpu(), path, history=history, provenance=provenance)
-
-    def _validation(self) -> tuple[np.ndarray, np.ndarray] | None:
-        split = self.prepared.split
-        if len(split.validation) == 0:
-            return None
-        return self.prepared.validation_rows(), self.targets.encode(self.prepared.labels()[split.validation])
-
-    def _provenance(self, cell: Cell, seconds: float, settings: dict[str, Any]) -> dict[str, Any]:
-        return {
-            **origin(command=self.command, seed=cell.seed, seconds=seconds, device=self.device),
-            "data": self.prepared.describe(),
-            "split": self.prepared.split.to_dict(),
-            "settings": settings,
-        }
-
-    def _initial_network(self, cell: Cell, stack: Stack | None) -> Network:
-        streams = RandomStreams(cell.seed)
-        if stack is not None and cell.arm.kind is None:
-            network = unroll(
-                stack,
-                INTO[self.targets.task],
-                n_outputs=self.targets.n_outputs,
-                dropout=cell.arm.dropout,
-                input_dropout=cell.arm.input_dropout,
-                generator=streams.generator("head"),
-            )
-            return self.targets.attach(network)
-        assert cell.arm.kind is not None
-        if stack is not None:
-            network = pretrained_network(
-                cell.arm.kind,
-                stack,
-                self.targets.n_outputs,
-                task=self.targets.task,
-                generator=streams.generator("init"),
-            )
-            return self.targets.attach(network)
-        network = scratch_network(
-            cell.arm.kind,
-            self.prepared.dataset.X.shape[1],
-            self.hidden_layer_sizes,
-            self.targets.n_outputs,
-            task=self.targets.task,
-            image_shape=self.prepared.dataset.image_shape,
-            generator=streams.generator("init"),
-        )
-        network.scaling = self.prepared.scaling
-        return self.targets.attach(network)

@@ -20,7 +20,8 @@ import torch
 
 import checkpoints
 from pipelines.arms import Arm
-from pipelines.cells import Bench, Budget, Cell
+from pipelines.bench import Bench
+from pipelines.cells import Budget, Cell
 from pipelines.finetuning import Targets
 from pipelines.jobs import Task, run_jobs
 from pipelines.preparation import PreparedData
@@ -227,6 +228,7 @@ class Comparison:
                 "n_train": len(self.prepared.split.train),
                 "n_test": self.prepared.split.n_test,
                 "n_classes": None if targets.classes is None else targets.n_outputs,
+                "classes": None if targets.classes is None else [str(name) for name in targets.classes.tolist()],
                 "task": targets.task,
             },
             "split": self.prepared.split.to_dict(),

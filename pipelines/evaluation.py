@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import accuracy_score, root_mean_squared_error
+from sklearn.metrics import accuracy_score, confusion_matrix, root_mean_squared_error
 
 import checkpoints
 from pretrain import DBM, DBN, Stack
@@ -21,6 +21,8 @@ UNITS = {
     "regression": "root mean squared error in the target's units",
     "reconstruction": "squared error per row, summed over the scaled features",
 }
+
+LARGEST_CONFUSION = 100  # classes; beyond them the counts say little and take much room
 
 
 def task_of_model(model: Any) -> str:
@@ -110,6 +112,19 @@ def evaluate(model: Any, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
         **({"n_unlabelled": n_given - len(X)} if n_given > len(X) else {}),
         "seconds": time.perf_counter() - started,
     }
+
+
+def confusion_counts(network: Network, X: np.ndarray, y: np.ndarray) -> list[list[int]] | None:
+    """How often test rows of each class (first index) are given each class, in the order of the network's classes.
+
+    Rows of classes that the network does not know are left out. None of a network that is no classifier, or has more
+    than 100 classes.
+    """
+    classes = network.classes
+    if classes is None or len(classes) > LARGEST_CONFUSION:
+        return None
+    known = np.isin(y, classes)
+    return confusion_matrix(y[known], network.predict(X[known]), labels=classes).tolist()
 
 
 def evaluate_by_dropout(

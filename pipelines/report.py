@@ -19,7 +19,7 @@ from pipelines.report_facts import (
     tuning_table,
     unfinished,
 )
-from pipelines.report_figures import curve_figures, error_figures, filter_figures
+from pipelines.report_figures import confusion_figures, curve_figures, error_figures, filter_figures, inside_figures
 from pipelines.statistics import summarise
 from pipelines.summary_tables import format_costs, format_table
 from pipelines.verdict import verdict
@@ -62,6 +62,8 @@ def render_report(results: Mapping[str, Any], filters: Mapping[str, np.ndarray])
         **said,
         error_figures=error_figures(rows, task) if rows else [],
         curve_figures=curve_figures(results["records"], rows) if rows else [],
+        inside_figures=inside_figures(results, rows) if rows else [],
+        confusion_figures=confusion_figures(results, rows) if rows else [],
         filter_figures=filter_figures(results, filters),
     )
 

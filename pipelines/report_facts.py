@@ -127,7 +127,7 @@ def facts_of(results: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     machine = {**results["machine"], "cells at a time": results.get("n_jobs", 1)}
     return {
         "Comparison": _flat_settings(settings),
-        "Data": _flat_settings(results["data"]),
+        "Data": _flat_settings({key: value for key, value in results["data"].items() if key != "classes"}),
         "Split": _flat_settings(results["split"]),
         "Machine": _flat_settings(machine),
         "Versions": _flat_settings(results["versions"]),

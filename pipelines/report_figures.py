@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from pipelines.diagnostic_plots import activation_figures, confusion_figure, gradient_flow_figures
 from pipelines.error_plots import (
     errors_against_labels_figure,
     errors_against_seconds_figure,
@@ -115,6 +116,68 @@ def filter_figures(results: Mapping[str, Any], filters: Mapping[str, np.ndarray]
         "first hidden units in their order, not a selection. Each filter has its own grey scale about zero."
     )
     return [Illustration(caption, images=tuple(images))] if images else []
+
+
+def inside_figures(results: Mapping[str, Any], rows: Sequence[SummaryRow]) -> list[Illustration]:
+    """Gradients and activations by layer, of the networks at the largest budget; nothing where none were taken."""
+    largest = rows[-1]
+    points = {
+        arm: _mean_points([cell.get("diagnostics", []) for cell in _cells_of(results, arm, largest.labels)])
+        for arm in dict.fromkeys(row.arm for row in rows)
+    }
+    points = {arm: own for arm, own in points.items() if own}
+    if not points:
+        return []
+    pretrained = {row.arm: row.pretrained for row in rows}
+    at = f"at {format_budget(largest.labels, largest.n_labels)} labels, means over the seeds, on the same 256 rows"
+    flow = Illustration(
+        f"Norm of the gradient with respect to the weights of each layer, {at}. Where it falls by orders of "
+        "magnitude from the output layer down, it vanishes, and the lower layers hardly learn; where it rises, it "
+        "explodes.",
+        svgs=tuple(_svg(figure) for figure in gradient_flow_figures(points, pretrained)),
+    )
+    activations = Illustration(
+        f"Hidden units after training, {at}. Dead units are off (or the same) and saturated ones fully on for every "
+        "row: no gradient passes them.",
+        svgs=tuple(_svg(figure) for figure in activation_figures(points, pretrained)),
+    )
+    return [flow, activations]
+
+
+def confusion_figures(results: Mapping[str, Any], rows: Sequence[SummaryRow]) -> list[Illustration]:
+    """Which classes each arm confuses at the largest budget, over all seeds."""
+    classes, largest, images = results["data"].get("classes"), rows[-1], []
+    for arm in dict.fromkeys(row.arm for row in rows):
+        cells = [cell.get("confusion") for cell in _cells_of(results, arm, largest.labels)]
+        counts = [counts for counts in cells if counts is not None]
+        if classes and counts:
+            figure = confusion_figure(np.sum(counts, axis=0), classes)
+            alternative = f"{arm}: {figure.get_label()}"
+            images.append((arm, alternative, base64.b64encode(to_png(figure)).decode()))
+    caption = (
+        f"Test rows by true and given class at {format_budget(largest.labels, largest.n_labels)} labels, of all "
+        "seeds together. The shade of a mistake is its share of all mistakes of the arm."
+    )
+    return [Illustration(caption, images=tuple(images))] if images else []
+
+
+def _cells_of(results: Mapping[str, Any], arm: str, labels: int | str) -> list[Mapping[str, Any]]:
+    return [cell for cell in results["records"] if cell["arm"] == arm and cell["labels"] == labels]
+
+
+def _mean_points(cells: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Points of several seeds as one list of means, of the seeds with the epochs of the first."""
+    if not cells or not cells[0]:
+        return []
+    epochs = [point["epoch"] for point in cells[0]]
+    same = [cell for cell in cells if [point["epoch"] for point in cell] == epochs]
+    return [
+        {
+            name: points[0][name] if name == "epoch" else np.mean([p[name] for p in points], axis=0).tolist()
+            for name in points[0]
+        }
+        for points in zip(*same, strict=True)
+    ]
 
 
 def _svg(figure: Figure) -> Markup:

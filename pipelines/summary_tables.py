@@ -51,7 +51,8 @@ def format_level(row: SummaryRow, measure: Measure) -> str:
 def _interval(row: SummaryRow, measure: Measure) -> str:
     if math.isnan(row.half_width):
         return NOTHING
-    return f"{measure.level(row.mean - row.half_width)} to {measure.level(row.mean + row.half_width)}"
+    low, high = (measure.level(row.mean + sign * row.half_width).replace("-", "−", 1) for sign in (-1, 1))
+    return f"{low} to {high}"
 
 
 def _with_part(whole: float | None, part: float | None) -> str:

@@ -14,6 +14,12 @@ def history(pretrained: bool, seed: int, n_epochs: int = 3) -> list[dict[str, An
     return before + [record("finetune" if pretrained else "train", None, epoch) for epoch in epochs]
 
 
+def points(epoch: int, pretrained: bool) -> dict[str, Any]:
+    norms = [0.1 + pretrained, 0.2, 0.4 / (1 + epoch)]
+    shares = {"dead_units": [0.0, 0.25], "saturated_units": [0.0, 0.0], "activation_stds": [0.1, 0.2]}
+    return {"epoch": epoch, "gradient_norms": norms, "activation_means": [0.5, 0.5], **shares}
+
+
 def arm_settings(pretrained: bool) -> dict[str, Any]:
     return {
         "pretraining": {"kind": "rbm", "training": {"epochs": 10, "early_stopping": False}} if pretrained else None,
@@ -32,7 +38,8 @@ def make_results(labels: tuple[int | str, ...] = (30, "all"), seeds: int = 3) ->
             "n_train": 1437,
             "n_test": 360,
             "n_features": 64,
-            "n_classes": 10,
+            "n_classes": 2,
+            "classes": ["odd", "even"],
             "image_shape": [8, 8],
             "task": "classification",
         },
@@ -65,6 +72,8 @@ def make_results(labels: tuple[int | str, ...] = (30, "all"), seeds: int = 3) ->
                     "pretrain_steps": 312 * pretrained,
                     "pretrain_multiply_adds": 0,
                 },
+                "confusion": [[5, 1], [seed, 4]],
+                "diagnostics": [points(epoch, pretrained) for epoch in (0, 1, 3)],
                 "history": history(pretrained, seed),
             }
             for seed in range(seeds)

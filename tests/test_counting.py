@@ -6,7 +6,8 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.arms import arms_named
-from pipelines.cells import Bench, Cell
+from pipelines.bench import Bench
+from pipelines.cells import Cell
 from pipelines.counting import Cost, count_cost, one_batch
 from pipelines.finetuning import Targets
 from pipelines.preparation import prepare

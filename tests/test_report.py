@@ -124,13 +124,17 @@ def test_every_picture_has_a_caption_and_a_text_alternative(
     page = render_report(results, filters)
     parsed = Page(page)
     svgs = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-    assert len(svgs) == 1 + 2 + 3 + 1  # labels, seconds a budget, curves at all labels, supervised ones at 30
+    # labels, seconds a budget, curves at all labels, supervised ones at 30, gradients, activations
+    assert len(svgs) == 1 + 2 + 3 + 1 + 4 + 3
     for svg in svgs:
         assert ElementTree.fromstring(svg).get("aria-label")
     images = parsed.all("img")
-    assert [image["alt"] for image in images] == [f"The first 19 of 19 first-layer filters of {arm}." for arm in ARMS]
+    filters_of = [f"The first 19 of 19 first-layer filters of {arm}." for arm in ARMS]
+    assert [image["alt"] for image in images[:3]] == filters_of
+    assert all(f"{arm}: " in (image["alt"] or "") for arm, image in zip(ARMS, images[3:], strict=True))
+    assert "6 of 33 test rows confused; most often odd as even (3), even as odd (3)" in (images[3]["alt"] or "")
     assert all(base64.b64decode((image["src"] or "").split(",")[1]).startswith(b"\x89PNG") for image in images)
-    assert len(parsed.all("figure")) == len(parsed.all("figcaption")) == 5
+    assert len(parsed.all("figure")) == len(parsed.all("figcaption")) == 8
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
 
@@ -165,6 +169,28 @@ def test_curves_are_means_over_the_seeds(results: dict[str, Any], monkeypatch: p
     assert {r["stage"] for r in smallest["dbn"]} == {"finetune"}
 
 
+def test_figures_of_several_seeds_are_means(results: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "pipelines.report_figures.gradient_flow_figures", lambda points, _: drawn.append(points) or []
+    )
+    for record in results["records"]:
+        record["diagnostics"][0]["gradient_norms"] = [float(record["seed"]), 1.0, 1.0]
+        if record["seed"] == 2:
+            del record["diagnostics"][-1]  # another number of epochs: no mean can be taken with it
+    render_report(results, {})
+    assert drawn[0]["dbn"][0]["gradient_norms"] == [0.5, 1.0, 1.0]
+    assert [point["epoch"] for point in drawn[0]["dbn"]] == [0, 1, 3]
+
+
+def test_cells_of_an_earlier_version_have_no_figures(small: dict[str, Any]) -> None:
+    for record in small["records"]:
+        del record["diagnostics"], record["confusion"]
+    page = render_report(small, {})
+    assert "Gradients and activations" not in page
+    assert "Confusions" not in page
+
+
 def test_one_budget_is_shown_by_arm(filters: dict[str, np.ndarray]) -> None:
     page = render_report(make_results(labels=("all",)), filters)
     assert "Mean test error (%) by arm." in page
@@ -197,7 +223,7 @@ def test_regression_has_the_units_of_the_target(small: dict[str, Any]) -> None:
 
 def test_filters_of_no_images_are_drawn(small: dict[str, Any], filters: dict[str, np.ndarray]) -> None:
     small["data"]["image_shape"] = None
-    assert len(Page(render_report(small, filters)).all("img")) == 3
+    assert len(Page(render_report(small, filters)).all("img")) == 3 + 3
     assert "First-layer filters" not in render_report(small, {})
 
 

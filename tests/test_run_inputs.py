@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import checkpoints
-import pipelines.cells
+import pipelines.bench
 import pipelines.finetuning
 import pipelines.preparation
 import pipelines.split
@@ -55,7 +55,7 @@ def rows(monkeypatch):
 @pytest.fixture
 def same_start(monkeypatch):
     """The first weights of every network are those of seed 0."""
-    for module in (pipelines.cells, pipelines.finetuning):
+    for module in (pipelines.bench, pipelines.finetuning):
         monkeypatch.setattr(module, "RandomStreams", lambda seed: RandomStreams(0))
 
 
