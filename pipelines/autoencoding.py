@@ -1,6 +1,7 @@
 """The `autoencoder` run: data in, a deep autoencoder out, pretrained or from random weights."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import checkpoints
@@ -36,6 +37,7 @@ def run_autoencoder(
     seed: int,
     device: str,
     command: str,
+    tensorboard: Path | None = None,
 ) -> dict[str, Any]:
     """Pretrain (or draw weights), fine-tune, save, and return what the command reports.
 
@@ -59,7 +61,7 @@ def run_autoencoder(
         },
     }
     identity = {**of_run, "scaling": prepared.scaling.kind, "seed": seed}
-    with TrainingProgress() as progress, resuming.begin("autoencoder", device, **identity):
+    with TrainingProgress(tensorboard=tensorboard) as progress, resuming.begin("autoencoder", device, **identity):
         validation = prepared.validation_rows()
         if start == "pretrained":
             greedy = greedy_run(prepared, layers, pretraining, seed=seed, device=device)

@@ -1,6 +1,7 @@
 """The `dbn` run: data in, a generative deep belief net out; and such a net in whatever a file holds."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ def run_dbn(
     seed: int,
     device: str,
     command: str,
+    tensorboard: Path | None = None,
 ) -> dict[str, Any]:
     """Train greedily, then by up-down, save, and return what the command reports.
 
@@ -54,7 +56,7 @@ def run_dbn(
         },
     }
     identity = {**of_run, "scaling": prepared.scaling.kind, "with_labels": with_labels, "seed": seed}
-    with TrainingProgress() as progress, resuming.begin("dbn", device, **identity):
+    with TrainingProgress(tensorboard=tensorboard) as progress, resuming.begin("dbn", device, **identity):
         run = _training(prepared, layers, settings, up_down, with_labels=with_labels, seed=seed, device=device)
         history = list(progress.follow(resuming.records("dbn", run)))
     seconds = resuming.seconds

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,7 @@ def run_finetune(
     seed: int,
     device: str,
     command: str,
+    tensorboard: Path | None = None,
     pretraining: dict[str, Any],
     stack_digest: str,
 ) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def run_finetune(
         },
     }
     identity = {**of_run, "task": task, "stack": stack_digest, "seed": seed}
-    with TrainingProgress() as progress, resuming.begin("finetune", device, **identity):
+    with TrainingProgress(tensorboard=tensorboard) as progress, resuming.begin("finetune", device, **identity):
         run = Finetuning(
             network,
             prepared.train_rows(),

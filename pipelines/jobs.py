@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,7 +39,12 @@ def run_jobs(task: Task, items: Sequence[Any], *, jobs: int, progress: TrainingP
     threads = max(1, torch.get_num_threads() // jobs)
     run = Parallel(n_jobs=min(jobs, len(items)), return_as="generator_unordered", pre_dispatch="n_jobs")
     # Closing the generator before its end kills the processes.
-    with _terminated(), contextlib.closing(run(delayed(_work)(task, item, threads) for item in items)) as finished:
+    with (
+        _terminated(),
+        contextlib.closing(
+            run(delayed(_work)(task, item, threads, progress.tensorboard) for item in items)
+        ) as finished,
+    ):
         for _ in progress.count(finished, len(items), what):
             pass
 
@@ -60,8 +66,8 @@ def _terminated() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _work(task: Task, item: Any, threads: int) -> None:
+def _work(task: Task, item: Any, threads: int, tensorboard: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
     torch.set_num_threads(threads)
-    with TrainingProgress(silent=True) as progress:
+    with TrainingProgress(silent=True, tensorboard=tensorboard) as progress:
         task(item, progress, item.name)

@@ -1,6 +1,7 @@
 """The `stack` run: data in, a greedily pretrained stack out."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,7 @@ def run_stack(
     seed: int,
     device: str,
     command: str,
+    tensorboard: Path | None = None,
     monitor: bool = False,
     class_weight: str = "none",
 ) -> dict[str, Any]:
@@ -123,7 +125,7 @@ def run_stack(
         },
     }
     identity = {**of_run, "scaling": prepared.scaling.kind, "monitor": monitor, "seed": seed}
-    with TrainingProgress() as progress, resuming.begin("stack", device, **identity):
+    with TrainingProgress(tensorboard=tensorboard) as progress, resuming.begin("stack", device, **identity):
         stack, history = pretrain_stack(
             prepared,
             hidden_layer_sizes,

@@ -1,12 +1,14 @@
 """Progress bars of training runs, on standard error and only in a terminal."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pipelines.event_log import EventLog
 from pretrain.training import Record
 
 T = TypeVar("T")
@@ -25,9 +27,13 @@ class TrainingProgress:
     ----------
     silent : bool
         Draw nothing in a terminal either.
+    tensorboard : Path or None
+        Folder for the records, see `pipelines.event_log`.
     """
 
-    def __init__(self, *, silent: bool = False) -> None:
+    def __init__(self, *, silent: bool = False, tensorboard: Path | None = None) -> None:
+        self.tensorboard = tensorboard
+        self._log = None if tensorboard is None else EventLog(tensorboard)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -48,6 +54,8 @@ class TrainingProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.__exit__(kind, error, trace)
+        if self._log is not None:
+            self._log.close()
 
     def follow(self, run: Iterator[Record], title: str = "", *, transient: bool = False) -> Iterator[Record]:
         """Pass on the epoch records of a run, drawing its progress records.
@@ -64,6 +72,8 @@ class TrainingProgress:
                 tasks[key] = self._add_task(title, record)
             self._move(tasks[key], record)
             if "progress" not in record:
+                if self._log is not None:
+                    self._log.write(record, title)
                 yield record
         if transient:
             for task in tasks.values():

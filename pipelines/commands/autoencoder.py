@@ -20,6 +20,7 @@ from pipelines.commands.options import (
     resume_options,
     run_options,
     settings_options,
+    tensorboard_option,
     training_settings,
 )
 from pipelines.commands.parameter_types import LAYER_SIZES, AutoOr
@@ -82,6 +83,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
 @settings_options(TRAINING_OPTIONS)
 @data_options
 @resume_options
+@tensorboard_option
 @run_options
 def autoencoder(
     data: str,
@@ -96,6 +98,7 @@ def autoencoder(
     scaling: str,
     test_fraction: float,
     split_seed: int,
+    tensorboard: Path | None,
     seed: int,
     device: str,
     as_json: bool,
@@ -133,6 +136,7 @@ def autoencoder(
         seed=seed,
         device=device,
         command=command_line(),
+        tensorboard=tensorboard,
     )
     sizes = "-".join(map(str, result["layers"]))
     trained = "not trained" if result["loss"] is None else f"training loss {result['loss']:.4g}"

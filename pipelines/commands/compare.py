@@ -16,6 +16,7 @@ from pipelines.commands.options import (
     data_options,
     run_options,
     settings_options,
+    tensorboard_option,
     training_settings,
 )
 from pipelines.commands.parameter_types import LAYER_SIZES, AutoOr, CommaList
@@ -107,6 +108,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
 @augmentation_options
 @settings_options(UNSTOPPED_OPTIONS)
 @data_options
+@tensorboard_option
 @run_options
 def compare(
     data: str,
@@ -122,6 +124,7 @@ def compare(
     scaling: str,
     test_fraction: float,
     split_seed: int,
+    tensorboard: Path | None,
     seed: int,
     device: str,
     as_json: bool,
@@ -161,7 +164,7 @@ def compare(
         jobs=jobs,
     )
     comparison.open_folder(overwrite=overwrite)
-    with TrainingProgress() as progress:
+    with TrainingProgress(tensorboard=tensorboard) as progress:
         results = comparison.run(progress)
     print_verdict(results, output, as_json)
 

@@ -21,6 +21,7 @@ from pipelines.commands.options import (
     resume_options,
     run_options,
     settings_options,
+    tensorboard_option,
     training_settings,
 )
 from pipelines.commands.parameter_types import LAYER_SIZES, CommaList
@@ -90,6 +91,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
 )
 @data_options
 @resume_options
+@tensorboard_option
 @run_options
 def dbn(
     data: str,
@@ -104,6 +106,7 @@ def dbn(
     scaling: str,
     test_fraction: float,
     split_seed: int,
+    tensorboard: Path | None,
     seed: int,
     device: str,
     as_json: bool,
@@ -141,6 +144,7 @@ def dbn(
         seed=seed,
         device=device,
         command=command_line(),
+        tensorboard=tensorboard,
     )
     sizes = "-".join(map(str, result["layers"]))
     labels = f"with {result['n_classes']} classes" if result["n_classes"] else "without labels"

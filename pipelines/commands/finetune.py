@@ -19,6 +19,7 @@ from pipelines.commands.options import (
     resume_options,
     run_options,
     settings_options,
+    tensorboard_option,
     training_settings,
 )
 from pipelines.commands.parameter_types import CommaList
@@ -77,6 +78,7 @@ def _settings(given: dict[str, Any]) -> FinetuneSettings:
 @output_option("the network (HDF5)")
 @settings_options(TRAINING_OPTIONS)
 @resume_options
+@tensorboard_option
 @run_options
 def finetune(
     stack_file: str,
@@ -91,6 +93,7 @@ def finetune(
     overwrite: bool,
     checkpoint_every: float,
     resume: bool,
+    tensorboard: Path | None,
     seed: int,
     device: str,
     as_json: bool,
@@ -144,6 +147,7 @@ def finetune(
         seed=seed,
         device=device,
         command=command_line(),
+        tensorboard=tensorboard,
         pretraining=record,
         stack_digest=described["digest"],
     )

@@ -196,6 +196,12 @@ def augmentation_options(command: F) -> F:
     return click.option("--shift", type=click.IntRange(min=0), default=0, show_default=True, help=text)(command)
 
 
+def tensorboard_option(command: F) -> F:
+    """--tensorboard."""
+    text = "Folder for the records of every epoch as TensorBoard's event files."
+    return click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help=text)(command)
+
+
 def json_option(command: F) -> F:
     """--json."""
     return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON object.")(command)

@@ -16,7 +16,7 @@ from pipelines.commands.compare import compare
 from pipelines.commands.dbn import dbn
 from pipelines.commands.evaluate import evaluate
 from pipelines.commands.finetune import finetune
-from pipelines.commands.options import ARGUMENTS, QUIET, RESULT, resume_options, run_options
+from pipelines.commands.options import ARGUMENTS, QUIET, RESULT, resume_options, run_options, tensorboard_option
 from pipelines.commands.stack import stack
 from pipelines.recipe import OUTPUTS, Recipe, read_recipe
 from pipelines.resuming import state_path
@@ -31,6 +31,7 @@ STEPS = {str(command.name): command for command in (stack, finetune, autoencoder
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in the folder.")
 @click.option("--data", help="Run on other data than the recipe names.")
 @resume_options
+@tensorboard_option
 @run_options
 def run(
     recipe: str,
@@ -39,6 +40,7 @@ def run(
     data: str | None,
     checkpoint_every: float,
     resume: bool,
+    tensorboard: Path | None,
     seed: int,
     device: str,
     as_json: bool,
@@ -60,11 +62,13 @@ def run(
     started = time.perf_counter()
     result: dict[str, Any] = {}
     controls: dict[str, dict[str, Any]] = {}
-    for arguments, control in zip(steps, chosen.controls, strict=True):
+    for number, (arguments, control) in enumerate(zip(steps, chosen.controls, strict=True), start=1):
         if compares and overwrite:
             arguments.append("--overwrite")
-        if _is_resumable(arguments[0]):
+        if _takes(arguments[0], "resume"):
             arguments += ["--checkpoint-every", str(checkpoint_every)]
+        if tensorboard is not None and _takes(arguments[0], "tensorboard"):
+            arguments += ["--tensorboard", str(tensorboard / f"{number} {arguments[0]}")]
         if resume and arguments[0] in OUTPUTS and _is_done(arguments):
             continue
         click.echo(f"pretrain {shlex.join(arguments)}", err=True)
@@ -84,8 +88,8 @@ def _open_folder(folder: Path, overwrite: bool) -> None:
         raise SettingsError(f"{folder} cannot be a run folder: {error.strerror}.") from error
 
 
-def _is_resumable(command: str) -> bool:
-    return "resume" in {parameter.name for parameter in STEPS[command].params}
+def _takes(command: str, option: str) -> bool:
+    return option in {parameter.name for parameter in STEPS[command].params}
 
 
 def _is_done(arguments: list[str]) -> bool:

@@ -19,6 +19,7 @@ from pipelines.commands.options import (
     run_options,
     setting_options,
     settings_options,
+    tensorboard_option,
 )
 from pipelines.commands.parameter_types import LAYER_SIZES
 from pipelines.preparation import prepare, wants_unit_interval
@@ -60,6 +61,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
 )
 @data_options
 @resume_options
+@tensorboard_option
 @run_options
 def stack(
     data: str,
@@ -76,6 +78,7 @@ def stack(
     scaling: str,
     test_fraction: float,
     split_seed: int,
+    tensorboard: Path | None,
     seed: int,
     device: str,
     as_json: bool,
@@ -112,6 +115,7 @@ def stack(
         seed=seed,
         device=device,
         command=command_line(),
+        tensorboard=tensorboard,
     )
     losses = ", ".join(f"{loss:.4g}" for loss in result["losses"])
     trained = f"last losses {losses}" if losses else "not trained"
