@@ -32,11 +32,14 @@ from pretrain.settings import FinetuneSettings, RBMSettings, TrainingSettings
 PAPER = {"bound": -84.62, "test_error": 0.95}
 
 
-def train(data: PreparedData, sizes: tuple[int, ...], epochs: dict[str, int], seed: int) -> tuple[DBM, list[Any]]:
+def train(
+    data: PreparedData, sizes: tuple[int, ...], epochs: dict[str, int], learning_rate: float, seed: int
+) -> tuple[DBM, list[Any]]:
     """The model, and a record of every epoch."""
     rbm = TrainingSettings(epochs=epochs["pretrain"], learning_rate=0.05, initial_momentum=0.5, weight_decay=2e-4)
     settings = RBMSettings(binarize=True, training=rbm)
-    joint = DBMSettings(binarize=True, training=dataclasses.replace(DBM_TRAINING, epochs=epochs["joint"]))
+    training = dataclasses.replace(DBM_TRAINING, epochs=epochs["joint"], learning_rate=learning_rate)
+    joint = DBMSettings(binarize=True, training=training)
     run = DBMTraining(data.train_rows(), sizes, settings, joint, seed=seed)
     records = []
     for record in run:
@@ -92,6 +95,7 @@ def finetune(dbm: DBM, data: PreparedData, epochs: int, seed: int) -> float:
 @click.option("--layers", default="500,1000", show_default=True, help="Hidden units.")
 @click.option("--pretrain-epochs", default=100, show_default=True, help="Of each RBM.")
 @click.option("--joint-epochs", default=300, show_default=True)
+@click.option("--learning-rate", default=DBM_TRAINING.learning_rate, show_default=True, help="Of joint training.")
 @click.option("--epochs", default=30, show_default=True, help="Of fine-tuning.")
 @click.option("--ais-runs", default=100, show_default=True)
 @click.option("--ais-temperatures", default=14_500, show_default=True)
@@ -102,6 +106,7 @@ def main(
     layers: str,
     pretrain_epochs: int,
     joint_epochs: int,
+    learning_rate: float,
     epochs: int,
     ais_runs: int,
     ais_temperatures: int,
@@ -119,7 +124,7 @@ def main(
     started = time.perf_counter()
     prepared = prepare(data, seed=seed)
     sizes = tuple(int(size) for size in layers.split(","))
-    dbm, records = train(prepared, sizes, {"pretrain": pretrain_epochs, "joint": joint_epochs}, seed)
+    dbm, records = train(prepared, sizes, {"pretrain": pretrain_epochs, "joint": joint_epochs}, learning_rate, seed)
     if model is not None:
         checkpoints.save(dbm, model, history=records)
     figures: dict[str, float] = measure_bound(dbm, prepared, seed, ais_runs, ais_temperatures)

@@ -108,7 +108,8 @@ def autoencoder(
 
     The code layer is linear. Training options are those of fine-tuning; for layers with settings of their own run
     `pretrain stack` and `pretrain finetune --into autoencoder`. `pretrain evaluate` prints the squared error of the
-    test rows.
+    test rows, with --baselines that of PCA too, which minimises it: compare them under --reconstruction-loss
+    squared_error.
     """
     settings, pretraining = _settings(given), _pretraining(layers, given)
     resuming = Resuming(output, every=checkpoint_every, resume=resume, overwrite=overwrite)
