@@ -12,6 +12,7 @@ from pretrain.settings import TrainingSettings
 
 LARGEST_BATCH, SMALLEST_BATCH, BATCHES_PER_EPOCH = 100, 10, 50
 ENOUGH_STEPS = 3000
+HEAD_STEPS = 1000
 LONGEST = 10  # at most ten times the epochs of a large data set
 PRETRAINING_EPOCHS, FINETUNING_EPOCHS = 10, 20
 
@@ -37,3 +38,14 @@ def resolve_budget(settings: TrainingSettings, n_samples: int, *, fewest_epochs:
         enough = -(-ENOUGH_STEPS // steps_per_epoch)
         epochs = min(LONGEST * fewest_epochs, max(fewest_epochs, enough))
     return dataclasses.replace(settings, batch_size=batch_size, epochs=epochs)
+
+
+def resolve_head_epochs(head_epochs: int | str, training: TrainingSettings, n_samples: int) -> int:
+    """Epochs of the output layer alone: "auto" is what makes 1,000 steps, at most as many as `training` has epochs.
+
+    `training` has numbers for its epochs and batches, as `resolve_budget` gives them.
+    """
+    if head_epochs != "auto":
+        return int(head_epochs)
+    steps_per_epoch = -(-n_samples // int(training.batch_size))
+    return min(int(training.epochs), -(-HEAD_STEPS // steps_per_epoch))

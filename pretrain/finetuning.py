@@ -19,7 +19,7 @@ from pretrain.augmentation import (
 )
 from pretrain.backprop import BackpropLearner, network_loss
 from pretrain.batches import Batch, BatchSource, as_dense_tensor, mean_one_weight
-from pretrain.budget import FINETUNING_EPOCHS, resolve_budget
+from pretrain.budget import FINETUNING_EPOCHS, resolve_budget, resolve_head_epochs
 from pretrain.device import resolve_device, resolve_precision
 from pretrain.dropout import RandomLayer
 from pretrain.exceptions import DataError, SettingsError
@@ -102,6 +102,7 @@ class Finetuning:
         _require_loss(network, settings.reconstruction_loss)
         training = resolve_budget(settings.training, X.shape[0], fewest_epochs=FINETUNING_EPOCHS)
         self._training = training
+        self._head_epochs = resolve_head_epochs(settings.head_epochs, training, X.shape[0])
         n_weights = max(p.numel() for p in network.parameters())
         self._dtype = resolve_precision(training.precision, self.device, n_weights)
         streams = RandomStreams(seed)
@@ -116,7 +117,7 @@ class Finetuning:
             device=self.device,
         )
         self._unlabelled = self._unlabelled_batches(unlabelled, streams)
-        self._plan = [stage] if settings.head_epochs == 0 else ["head", stage]
+        self._plan = [stage] if self._head_epochs == 0 else ["head", stage]
         self.run: TrainingRun | None = None
 
     def __iter__(self) -> Iterator[Record]:
@@ -139,7 +140,7 @@ class Finetuning:
         factors, training = self._rates, self._training
         if stage == "head":
             factors = [0.0] * (len(factors) - 1) + factors[-1:]
-            training = _head_training(training, self.settings.head_epochs)
+            training = _head_training(training, self._head_epochs)
         self.network.eval()
         options: dict[str, Any] = {
             "rate_factors": factors,
@@ -254,7 +255,7 @@ def _rate_factors(settings: FinetuneSettings, n_layers: int) -> list[float]:
         factors[layer] = 0.0
     if not any(factors):
         raise SettingsError("Every layer is frozen; leave at least one free, or do not fine-tune.")
-    if settings.head_epochs > 0 and factors[-1] == 0:
+    if settings.head_epochs != 0 and factors[-1] == 0:
         raise SettingsError(
             f"head_epochs of fine-tuning is {settings.head_epochs}, but the output layer is frozen; "
             "free it, or set head_epochs to 0."

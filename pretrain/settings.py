@@ -7,7 +7,7 @@
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -29,8 +29,10 @@ class FinetuneSettings:
 
     Parameters
     ----------
-    head_epochs : int
-        Epochs in which only the output layer moves, before the epochs of `training` move everything.
+    head_epochs : int or "auto"
+        Epochs in which only the output layer moves, before the epochs of `training` move everything: an output layer
+        that is still random would spoil pretrained layers below it (Kumar et al. 2022, ICLR). "auto" is what makes
+        1,000 steps, at most as many as there are epochs.
     layer_learning_rates : tuple of float or None
         One factor for each layer, the output layer last, that multiplies the learning rate. None: all 1.
     frozen_layers : tuple of int
@@ -54,7 +56,7 @@ class FinetuneSettings:
         Of a classifier: weight of the pseudo-labels of rows without a label, see `pretrain.pseudo_labels`. 0: none.
     """
 
-    head_epochs: int = 0
+    head_epochs: int | Literal["auto"] = 0
     layer_learning_rates: tuple[float, ...] | None = None
     frozen_layers: tuple[int, ...] = ()
     training: TrainingSettings = FINETUNE_TRAINING
@@ -68,7 +70,8 @@ class FinetuneSettings:
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
-        require_number(owner, "head_epochs", self.head_epochs, at_least=0, integer=True)
+        if self.head_epochs != "auto":
+            require_number(owner, "head_epochs", self.head_epochs, at_least=0, integer=True)
         if self.layer_learning_rates is not None:
             require_sequence(owner, "layer_learning_rates", self.layer_learning_rates)
             for factor in self.layer_learning_rates:

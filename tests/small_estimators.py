@@ -26,6 +26,7 @@ def make(name, **changes):
         "pretrain_epochs": 2,
         "n_iter": 2,
         "max_iter": 3,
+        "head_epochs": 0,
         "batch_size": 13,
         "pretrain_batch_size": 17,
         "up_down_epochs": 2,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pretrain.budget import resolve_budget
+from pretrain.budget import resolve_budget, resolve_head_epochs
 from pretrain.settings import TrainingSettings
 
 
@@ -40,3 +40,13 @@ def test_numbers_stay_as_they_are():
     half = resolve_budget(TrainingSettings(batch_size=1), 600, fewest_epochs=10)
     assert (half.batch_size, half.epochs) == (1, 10)
     assert resolve_budget(TrainingSettings(epochs=0), 600, fewest_epochs=10).epochs == 0
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "epochs", "expected"),
+    [(100, 200, 100), (100, 3, 3), (1437, 58, 20), (60_000, 20, 2), (10**6, 20, 1), (60_000, 0, 0)],
+)
+def test_the_output_layer_alone_has_a_thousand_steps_and_no_more_epochs_than_all(n_samples, epochs, expected):
+    training = resolve_budget(TrainingSettings(epochs=epochs), n_samples, fewest_epochs=20)
+    assert resolve_head_epochs("auto", training, n_samples) == expected
+    assert resolve_head_epochs(7, training, n_samples) == 7

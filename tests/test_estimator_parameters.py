@@ -4,7 +4,7 @@ import functools
 import io
 import itertools
 import re
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ EFFECTS = {
     "n_gibbs_steps": (2, {}),
     "initial_gibbs_steps": (1, {"n_gibbs_steps": 3}),
     "corruption": ("gaussian", {}),
-    "corruption_level": (0.5, {}),
+    "corruption_level": (0.7, {}),
     "emphasis": (1.0, {}),
     "contraction": (0.5, {}),
     "contraction_higher_order": (0.5, {"contraction": 0.5}),
@@ -122,6 +122,7 @@ EFFECTS = {
     "precision": ("bfloat16", {}),
     "verbose": (True, {}),
     "random_state": (1, {}),
+    "class_weight": ("balanced", {}),
 }
 # What differs from EFFECTS in one estimator.
 OWN_EFFECTS = {
@@ -137,6 +138,11 @@ OWN_EFFECTS = {
 for parameter in AUTOENCODER_FIELDS:
     value, others = EFFECTS[parameter]
     OWN_EFFECTS["StackTransformer", parameter] = value, {**others, "kind": "autoencoder"}
+
+# Those that have tests of their own: `memory` is to have no effect but on the time (test_pretraining_cache).
+ELSEWHERE = ("device", "missing", "memory")
+
+CHECKED_BY_SKLEARN = ("class_weight", "memory")  # in its words
 
 # Parameter -> values that are refused.
 ILLEGAL = {
@@ -192,7 +198,7 @@ ILLEGAL = {
     "image_shape": ([8], [3, 3], [2.0, 4.0], 8),
     "shift": (-1, 0.5),
     "flip": ("yes", 1),
-    "head_epochs": (-1, 0.5),
+    "head_epochs": (-1, 0.5, "all"),
     "reconstruction_loss": ("absolute", None),
     "solver": ("newton", None),
     "learning_rate_init": (0, -1, np.inf),
@@ -217,6 +223,8 @@ ILLEGAL = {
     "precision": ("float8",),
     "verbose": ("yes", None),
     "random_state": (-1, 1.5, "seed"),
+    "class_weight": ("even", 3),
+    "memory": (3,),
 }
 
 
@@ -236,7 +244,7 @@ def fit(name, **changes):
 def outcome(name, changes):
     """What fits leave behind: model, scaling, losses, whether they printed, and the same after a second fit."""
     printed = io.StringIO()
-    with redirect_stdout(printed):
+    with redirect_stdout(printed), redirect_stderr(printed):
         estimator = fit(name, **dict(changes))
         first = state(estimator)
         estimator.fit(X, TARGETS if name.endswith("Regressor") else LABELS)
@@ -249,7 +257,7 @@ def state(estimator):
     return weights, losses, model.scaling.kind, model.scaling.scale.tolist()
 
 
-@pytest.mark.parametrize(("name", "parameter"), [p for p in PARAMETERS if p[1] not in ("device", "missing")])
+@pytest.mark.parametrize(("name", "parameter"), [p for p in PARAMETERS if p[1] not in ELSEWHERE])
 def test_each_parameter_has_an_effect(name, parameter):
     value, others = OWN_EFFECTS.get((name, parameter), EFFECTS[parameter])
     base = {**BASE[name], **others}
@@ -285,6 +293,10 @@ def test_device_has_an_effect(name):
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS)
 def test_an_illegal_value_is_refused_by_the_parameters_name(name, parameter):
     for value in ILLEGAL[parameter]:
+        if parameter in CHECKED_BY_SKLEARN:
+            with pytest.raises(ValueError, match=f"'{parameter}'"):
+                fit(name, **{parameter: value})
+            continue
         got = re.escape(repr(value[-1] if isinstance(value, tuple) else value))
         with pytest.raises(SettingsError, match=rf"^{parameter} (of [\w ]+ )?must .*; got {got}\.$"):
             fit(name, **{parameter: value})

@@ -44,7 +44,8 @@ class TestUnlabelledRows:
         found = make("DBNClassifier", random_state=3).fit(X, y)
         X32, labelled = X.astype(np.float32), y != -1
         layer = RBMSettings(
-            training=TrainingSettings(epochs=2, batch_size=17, initial_momentum=0.5, weight_decay=2e-4)
+            sparsity_target=0.05,
+            training=TrainingSettings(epochs=2, batch_size=17, initial_momentum=0.5, weight_decay=2e-4),
         )
         run = GreedyPretraining(X32, (5, 3), layer, seed=3)
         pretraining = list(run)

@@ -222,6 +222,11 @@ def test_head_epochs_move_the_output_layer_alone(task, seed):
     assert moved(network.head, before[1])
 
 
+def test_head_epochs_may_be_left_to_the_rows(seed):
+    stages = [record["stage"] for record in finetune(make_network(seed=seed), quick(head_epochs="auto"), seed=seed)]
+    assert stages == ["head"] * 2 + ["finetune"] * 2
+
+
 def test_head_epochs_come_first_at_a_constant_rate_without_early_stopping(seed):
     settings = quick(
         head_epochs=3, epochs=3, schedule="exponential", decay=0.5, early_stopping=True, n_iter_no_change=1

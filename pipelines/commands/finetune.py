@@ -22,7 +22,7 @@ from pipelines.commands.options import (
     tensorboard_option,
     training_settings,
 )
-from pipelines.commands.parameter_types import CommaList
+from pipelines.commands.parameter_types import AutoOr, CommaList
 from pipelines.finetuning import INTO, PRETRAINED, run_finetune
 from pipelines.preparation import prepare_as_before, require_features, same_data
 from pipelines.resuming import Resuming
@@ -63,7 +63,9 @@ def _settings(given: dict[str, Any]) -> FinetuneSettings:
     help="Weights: the stack's, also in a network of another kind, or random in one of its sizes, the control.",
     metavar="pretrained|pretrained-KIND|KIND",
 )
-@click.option("--head-epochs", type=int, default=0, show_default=True, help="First epochs, output layer alone.")
+@click.option(
+    "--head-epochs", type=AutoOr(click.INT), default=0, show_default=True, help="Of the output layer alone."
+)
 @click.option("--layer-learning-rates", type=CommaList(click.FLOAT), help="One factor a layer, output layer last.")
 @click.option("--frozen-layers", type=CommaList(click.INT), default=(), help="Layers that stay as they are, from 0.")
 @click.option(

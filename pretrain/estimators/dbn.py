@@ -30,12 +30,16 @@ class DBNEstimator(PretrainedEstimator):
     pretrain_momentum : float, default=0.9
         0.5 in the first 5 epochs, then this.
     pretrain_weight_decay : float, default=2e-4
+    sparsity_target, sparsity_cost : float or None, float, default=0.05, 0.1
+        Mean activation that hidden units are pulled to in pretraining, and the weight of that penalty: codes of which
+        few are on tell classes apart with fewer labels. None: no penalty.
     kind : str or None, default=None
         Of the network that is fine-tuned: None for the stack unrolled; or a name in `pretrain.baselines.BASELINES`,
         such as "relu-bn" or "residual", whose first weights are those of the stack, rescaled (see
         `pretrain.pretrained_networks`).
-    head_epochs : int, default=0
-        Epochs in which the output layer learns alone, before `max_iter` epochs of fine-tuning.
+    head_epochs : int or "auto", default="auto"
+        Epochs in which the output layer learns alone, before `max_iter` epochs of fine-tuning. "auto" is what makes
+        1,000 steps, at most as many as `max_iter` comes to; none where a fit goes on from the last (`warm_start`).
     solver : {"adam", "adamw", "sgd", "adagrad", "rmsprop", "lbfgs"}, default="adam"
         torch's optimiser for fine-tuning.
     learning_rate_init : float, default=1e-3
@@ -88,8 +92,10 @@ class DBNEstimator(PretrainedEstimator):
         pretrain_batch_size: Any = "auto",
         pretrain_momentum: float = 0.9,
         pretrain_weight_decay: float = 2e-4,
+        sparsity_target: float | None = 0.05,
+        sparsity_cost: float = 0.1,
         kind: str | None = None,
-        head_epochs: int = 0,
+        head_epochs: Any = "auto",
         solver: str = "adam",
         learning_rate_init: float = 1e-3,
         schedule: str = "cosine",
@@ -120,6 +126,8 @@ class DBNEstimator(PretrainedEstimator):
         self.pretrain_batch_size = pretrain_batch_size
         self.pretrain_momentum = pretrain_momentum
         self.pretrain_weight_decay = pretrain_weight_decay
+        self.sparsity_target = sparsity_target
+        self.sparsity_cost = sparsity_cost
         self.kind = kind
         self.head_epochs = head_epochs
         self.solver = solver
@@ -148,6 +156,8 @@ class DBNEstimator(PretrainedEstimator):
         return RBMSettings(
             visible_units=self.visible_units,
             n_gibbs_steps=self.n_gibbs_steps,
+            sparsity_target=self.sparsity_target,
+            sparsity_cost=self.sparsity_cost,
             training=training_settings(
                 self, RBM_PARAMETERS, initial_momentum=initial_momentum(self.pretrain_momentum)
             ),

@@ -18,8 +18,9 @@ class SDAEEstimator(PretrainedEstimator):
     corruption : {"masking", "gaussian", "salt_and_pepper", "swap", "none"}, default="masking"
         Noise on the input of each layer in pretraining: cells set to zero, Gaussian noise added, cells set to the
         smallest or largest value, cells that take the value of another row ("swap noise", for tables).
-    corruption_level : float, default=0.25
-        Share of cells that the noise takes, or standard deviation of Gaussian noise.
+    corruption_level : float, default=0.5
+        Share of cells that the noise takes, or standard deviation of Gaussian noise. Half of the cells serves few
+        labels; with tens of thousands a quarter or a third does better.
     emphasis : float, default=0.0
         In the loss a cell that the noise took weighs 1 and any other 1 - emphasis; not for Gaussian noise.
     sparsity_target, sparsity_cost : float or None, float, default=None, 0.1
@@ -55,7 +56,7 @@ class SDAEEstimator(PretrainedEstimator):
         hidden_layer_sizes: Any = (256, 256),
         *,
         corruption: str = "masking",
-        corruption_level: float = 0.25,
+        corruption_level: float = 0.5,
         emphasis: float = 0.0,
         sparsity_target: float | None = None,
         sparsity_cost: float = 0.1,
@@ -67,7 +68,7 @@ class SDAEEstimator(PretrainedEstimator):
         pretrain_batch_size: Any = "auto",
         pretrain_solver: str = "adam",
         kind: str | None = None,
-        head_epochs: int = 0,
+        head_epochs: Any = "auto",
         solver: str = "adam",
         learning_rate_init: float = 1e-3,
         schedule: str = "cosine",

@@ -106,6 +106,8 @@ class SupervisedEstimator(ModelEstimator):
         fitted = self.network_ if self.warm_start and hasattr(self, "network_") else None
         if fitted is not None:
             self._require_same_sizes()
+            if settings.head_epochs == "auto":  # its output layer is not random any more
+                settings = dataclasses.replace(settings, head_epochs=0)
         rows = self._training_rows(X, y, sample_weight, fitted)
         if not rows.labelled.any():
             raise DataError("No row with a label has a sample_weight above 0; nothing can be learned from them.")
