@@ -33,6 +33,8 @@ def make(name, **changes):
         "up_down_batch_size": 13,
         "random_state": 0,
     }
+    if name in PRETRAINED:
+        small["dropout"] = 0.0
     cls = getattr(pretrain.estimators, name)
     return cls(**{k: v for k, v in small.items() if k in cls().get_params()} | changes)
 

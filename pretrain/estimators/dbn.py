@@ -55,8 +55,9 @@ class DBNEstimator(PretrainedEstimator):
         L2 penalty on the weights in fine-tuning.
     max_norm : float or None, default=None
         Largest norm of the weights into one unit in fine-tuning.
-    dropout, input_dropout : float, default=0.0
-        Probability of dropping a hidden unit, an input, in fine-tuning.
+    dropout, input_dropout : float or "auto", default="auto"
+        Probability of dropping a hidden unit, an input, in fine-tuning. "auto": the rates of the `kind`; without one
+        0.2 for the hidden units of a classifier, and 0 for inputs, for regression and for `solver="lbfgs"`.
     early_stopping : bool, default=False
         Hold out `validation_fraction` of the labelled rows, stop after `n_iter_no_change` epochs without an
         improvement by `tol`, and keep the best weights.
@@ -104,8 +105,8 @@ class DBNEstimator(PretrainedEstimator):
         batch_size: Any = "auto",
         alpha: float = 0.0,
         max_norm: float | None = None,
-        dropout: float = 0.0,
-        input_dropout: float = 0.0,
+        dropout: Any = "auto",
+        input_dropout: Any = "auto",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,

@@ -237,7 +237,7 @@ class SupervisedEstimator(ModelEstimator):
         if self.early_stopping:
             require_number(owner, "validation_fraction", self.validation_fraction, above=0, below=1)
         for name in ("dropout", "input_dropout"):
-            if getattr(self, name) is not None:
+            if getattr(self, name) not in (None, "auto"):
                 require_number(owner, name, getattr(self, name), at_least=0, below=1)
 
     def _hold_out(self, labelled: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
