@@ -20,6 +20,7 @@ from pipelines.commands.report import report
 from pipelines.commands.run import run
 from pipelines.commands.sample import sample
 from pipelines.commands.stack import stack
+from pipelines.commands.study import study
 from pipelines.commands.verify import verify
 from pipelines.resuming import Stopped
 from pretrain import __version__
@@ -84,6 +85,7 @@ COMMANDS = (
     sample,
     evaluate,
     compare,
+    study,
     report,
     inspect,
     verify,

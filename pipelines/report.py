@@ -58,7 +58,7 @@ def render_report(results: Mapping[str, Any], filters: Mapping[str, np.ndarray])
     """
     said = _said(results)
     rows, task = said["rows"], results["data"]["task"]
-    return _template(PAGE).render(
+    return open_template(PAGE).render(
         **said,
         error_figures=error_figures(rows, task) if rows else [],
         curve_figures=curve_figures(results["records"], rows) if rows else [],
@@ -70,7 +70,7 @@ def render_report(results: Mapping[str, Any], filters: Mapping[str, np.ndarray])
 
 def render_text(results: Mapping[str, Any]) -> str:
     """Render a comparison as Markdown: what `render_report` says, without its pictures; it raises the same."""
-    return _template(TEXT).render(**_said(results))
+    return open_template(TEXT).render(**_said(results))
 
 
 def _said(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +101,8 @@ def _said(results: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _template(name: str) -> Any:
+def open_template(name: str) -> Any:
+    """A template of the folder `templates`: HTML is escaped, a name that is not given an error."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(["html"]),

@@ -176,6 +176,13 @@ def scratch_image_network(
         input_dropout=input_dropout or 0.0,
         **IMAGE_BASELINES[kind].options,
     )
+    return random_image_network(architecture, initialisation=initialisation, generator=generator)
+
+
+def random_image_network(
+    architecture: ImageArchitecture, *, initialisation: str | None = None, generator: torch.Generator
+) -> ImageNetwork:
+    """A convolutional network of any architecture with random weights; the rest as in `scratch_image_network`."""
     network = ImageNetwork(architecture)
     for module in network.hidden.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
