@@ -129,6 +129,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def half_width(values: np.ndarray) -> float:
+    """Half of the 95 % t interval of the mean of `values` (n,); nan for fewer than two."""
+    n = len(values)
+    if n < 2:
+        return math.nan
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+
+
 def _check_record(
     record: Mapping[str, Any], pretrained: Mapping[str, bool], seen: Mapping[int, Mapping[str, Any]]
 ) -> None:
@@ -162,7 +170,7 @@ def _summarise_budget(
             n_seeds=len(errors[arm]),
             mean=means[arm],
             std=float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
-            half_width=_half_width(values),
+            half_width=half_width(values),
             reference=reference,
             p_holm=corrected.get(arm),
             **comparisons.get(arm, {"n_pairs": 0, **untested}),
@@ -187,16 +195,9 @@ def _compare(errors: Mapping[int, float], reference: Mapping[int, float]) -> dic
     return {
         "n_pairs": len(seeds),
         "difference": float(differences.mean()) if seeds else None,
-        "difference_half_width": _half_width(differences) if several else None,
+        "difference_half_width": half_width(differences) if several else None,
         "p_value": p_value,
     }
-
-
-def _half_width(values: np.ndarray) -> float:
-    n = len(values)
-    if n < 2:
-        return math.nan
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
 
 
 def _costs(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

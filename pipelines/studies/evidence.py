@@ -5,13 +5,11 @@ seeds, t = mean(d) sqrt(n) / std(d) has n - 1 degrees of freedom. Where the diff
 there is no spread to divide by, and the sign test is taken instead: p = 2^-n.
 """
 
-import math
-
 import numpy as np
 from scipy import stats
 
 from pipelines.measures import format_p
-from pipelines.statistics import ALPHA, CONFIDENCE, RELATIVE_TOLERANCE
+from pipelines.statistics import ALPHA, RELATIVE_TOLERANCE, half_width
 from pipelines.studies.study import Part
 
 
@@ -97,11 +95,9 @@ def level(values: np.ndarray, form: str = ".2f") -> str:
 
 
 def _interval(values: np.ndarray, form: str) -> str:
-    n = len(values)
-    if n < 2:
+    if len(values) < 2:
         return f"{values.mean():{form}}"
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n)
-    return f"{values.mean():{form}} ± {half:{form}} (95 % interval)"
+    return f"{values.mean():{form}} ± {half_width(values):{form}} (95 % interval)"
 
 
 def _test(p_value: float, n: int) -> str:

@@ -107,8 +107,8 @@ def _judge_rates(results: Results) -> Verdict:
     return Verdict(
         [below("factors of 2 between the best rate and the largest that does not diverge", steps, MOST_STEPS)],
         f"The best rate is {_geometric_mean(best):.3g}, the largest that ends below the loss of guessing "
-        f"{_geometric_mean(largest):.3g}: {level(steps, '.1f')} factors of 2 apart. The mean training loss at the best "
-        f"rate is {losses.min(axis=1).mean():.4f} nats.",
+        f"{_geometric_mean(largest):.3g}: {level(steps, '.1f')} factors of 2 apart. The mean training loss at the "
+        f"best rate is {losses.min(axis=1).mean():.4f} nats.",
     )
 
 
