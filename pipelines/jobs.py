@@ -25,8 +25,9 @@ def run_jobs(task: Task, items: Sequence[Any], *, jobs: int, progress: TrainingP
     items : sequence
         Each has a `name`.
     jobs : int
-        1 works in this process. More are processes that share the threads of this one, each at least one; they end
-        with it, and an error in one, or Ctrl-C, ends them all.
+        1 works in this process. More are processes that share the threads of this one, each at least one (another
+        number of threads may change the last bits of large products); they end with it, and an error in one, or
+        Ctrl-C, ends them all.
     progress : TrainingProgress
         Shows the training of a single job, and of several how many items are done.
     what : str

@@ -39,9 +39,13 @@ def notes_of(results: Mapping[str, Any]) -> list[str]:
         if results["data"]["task"] == "regression"
         else ""
     )
+    jobs = results.get("n_jobs", 1)
+    crowded = (
+        f" {jobs} cells were trained at a time, so that each took longer than it would alone." if jobs > 1 else ""
+    )
     return [
         "Errors are the mean ± one standard deviation over the seeds; seconds are means, in brackets those of "
-        f"pretraining.{error}",
+        f"pretraining.{crowded}{error}",
         "Differences pair the seeds that both arms have: mean ± half of its 95 % t interval, negative where the arm "
         "is better. p is of the two-sided paired t-test, corrected by Holm's method for all arms that are tested at "
         "that label budget; the interval is not corrected.",

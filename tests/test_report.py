@@ -183,6 +183,12 @@ def test_figures_of_several_seeds_are_means(results: dict[str, Any], monkeypatch
     assert [point["epoch"] for point in drawn[0]["dbn"]] == [0, 1, 3]
 
 
+def test_seconds_of_several_jobs_are_not_those_of_one(small: dict[str, Any]) -> None:
+    assert "at a time, so that" not in render_text(small)
+    small["n_jobs"] = 3
+    assert "3 cells were trained at a time, so that each took longer" in render_text(small)
+
+
 def test_cells_of_an_earlier_version_have_no_figures(small: dict[str, Any]) -> None:
     for record in small["records"]:
         del record["diagnostics"], record["confusion"]
