@@ -96,6 +96,13 @@ def test_trials_have_names_of_their_own_and_one_sentence_says_the_claim(name, fu
         assert text.endswith((".", "?"))
 
 
+def test_a_training_that_diverged_at_once_is_not_the_fastest():
+    changed = dict(SUPPORTING["batch-norm-learning-rate"])
+    changed["ReLU at 30"] = {"train_loss": 2.3, "losses": []}
+    verdict = STUDIES["batch-norm-learning-rate"].judge(make_results(STUDIES["batch-norm-learning-rate"], changed))
+    assert verdict.holds
+
+
 def test_networks_of_depth_against_width_have_as_many_weights():
     for trial in STUDIES["depth-against-width"].trials(Scale()):
         sizes = (64, *trial.hidden_layer_sizes)

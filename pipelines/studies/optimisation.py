@@ -55,12 +55,9 @@ def _largest(losses: np.ndarray, bound: float) -> np.ndarray:
 
 def _epochs_to(results: Results, arm: str) -> np.ndarray:
     """Epochs to the loss `REACHED` at the fastest rate, one more than were trained if none gets there: (n_seeds,)."""
-    found = []
-    for rate in NORM_RATES:
-        records = results.records(_at(arm, rate))
-        longest = max(len(record["losses"]) for record in records)
-        found.append([_first_below(record["losses"], longest) for record in records])
-    return np.min(found, axis=0)
+    curves = [[record["losses"] for record in results.records(_at(arm, rate))] for rate in NORM_RATES]
+    longest = max(len(losses) for of_rate in curves for losses in of_rate)  # a training that diverged has fewer
+    return np.min([[_first_below(losses, longest) for losses in of_rate] for of_rate in curves], axis=0)
 
 
 def _first_below(losses: list[float], otherwise: int) -> float:

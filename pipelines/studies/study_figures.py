@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from pipelines.figure_style import PALETTE, STYLE, add_legend, arm_styles, new_panels, scale_axis
 
@@ -85,7 +84,7 @@ def curves_figure(panels: Sequence[Curves], title: str) -> Figure:
             axis.fill_between(x, mean - spread, mean + spread, color=styles[name]["color"], alpha=0.13, linewidth=0)
             axis.plot(x, mean, **styles[name], markevery=max(1, len(x) // 8))
         scale_axis(axis, "y", np.concatenate([v.mean(axis=0) for v in panel.values.values()]).tolist())
-        scale_axis(axis, "x", x.tolist()) if max(x) > 50 * min(x) else axis.xaxis.set_major_locator(MaxNLocator(6))
+        scale_axis(axis, "x", x.tolist()) if max(x) > 50 * min(x) else axis.set_xticks(x)
         axis.set(xlabel=panel.over, ylabel=panel.axis)
     add_legend(figure, styles)
     figure.set_label(f"{title}. {'; '.join(_ends(panel) for panel in panels)}.")
