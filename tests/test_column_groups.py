@@ -94,7 +94,7 @@ def test_gradients_pass_through_every_group(generator):
 
 def test_illegal_activations():
     assert "softmax" not in ACTIVATIONS  # a function of several columns is none of single units
-    for name in ("gelu", "sigmoid+tanh", "sigmoid:0", None):
+    for name in ("mish", "sigmoid+tanh", "sigmoid:0", None):
         with pytest.raises(SettingsError, match=r"activation must (be one of sigmoid, tanh|have a width)"):
             activation_function(name)
         with pytest.raises(SettingsError, match=r"activations of a network must (be one of sigmoid, |have a width)"):

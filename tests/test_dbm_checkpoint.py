@@ -74,7 +74,7 @@ DAMAGE = [
     (lambda f: f["dbm/layers/00"].attrs.create("config", sizes(4, 2)), r"weight must have shape \(2, 4\)"),
     (lambda f: f["dbm/layers/00"].attrs.create("config", sizes(4, 0)), "n_hidden of undirected must be an integer"),
     (lambda f: f["dbm/layers/00"].attrs.create("kind", text("rbm")), "/dbm/layers/00 is of kind 'rbm'"),
-    (add_layer, "Layer 2 of /dbm must have the 2 units of the layer below as visible units; got 3"),
+    (add_layer, "Layer 3 of /dbm must have the 2 units of the layer below as visible units; got 3"),
     (lambda f: f.__delitem__("dbm/layers/00/visible_bias"), "/dbm/layers/00 lacks the dataset 'visible_bias'"),
     (lambda f: f["dbm/layers/01"].create_dataset("visible_bias", data=np.zeros(3, "f4")), "unexpected dataset"),
     (lambda f: f["dbm/layers/01/weight"].__setitem__((0, 0), np.nan), "01/weight must hold finite numbers"),
