@@ -17,11 +17,14 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/pretrain run demo --output runs/demo --overwrite
 
+# One process a core, and each test file in one of them, since its tests share what they have trained.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
 test: install
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: install
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 lint: install
 	$(BIN)/ruff check .
