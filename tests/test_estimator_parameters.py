@@ -129,6 +129,7 @@ OWN_EFFECTS = {
     ("RBMTransformer", "momentum"): (0.6, {"n_iter": 6}),
     ("RBMTransformer", "schedule"): ("linear", {}),
     ("StackTransformer", "kind"): ("autoencoder", {}),
+    ("DBNClassifier", "tol"): (0.0, {**EFFECTS["tol"][1], "dropout": 0.0, "sparsity_target": None}),
     ("DeepAutoencoder", "kind"): ("autoencoder", {}),
     **{
         (name, "image_shape"): ((4, 2), {"kind": "resnet-20", "image_shape": (2, 4)})
@@ -140,7 +141,8 @@ for parameter in AUTOENCODER_FIELDS:
     OWN_EFFECTS["StackTransformer", parameter] = value, {**others, "kind": "autoencoder"}
 
 # Those that have tests of their own: `memory` is to have no effect but on the time (test_pretraining_cache).
-ELSEWHERE = ("device", "missing", "memory")
+# `pseudo_labels` wants rows without a label (test_pseudo_labels).
+ELSEWHERE = ("device", "missing", "memory", "pseudo_labels")
 
 CHECKED_BY_SKLEARN = ("class_weight", "memory")  # in its words
 

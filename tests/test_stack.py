@@ -113,5 +113,5 @@ def test_many_rows_are_encoded_in_parts():
 def test_layers_that_do_not_fit():
     with pytest.raises(SettingsError, match="A Stack needs at least one layer"):
         Stack([])
-    with pytest.raises(SettingsError, match=r"Layer 2 of a Stack must have as many visible units .* \(3\); got 2"):
+    with pytest.raises(SettingsError, match=r"Layer 3 of a Stack must have as many visible units .* \(3\); got 2"):
         Stack([RBM(7, 5), RBM(5, 3), RBM(2, 11)])

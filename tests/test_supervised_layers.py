@@ -184,7 +184,7 @@ def test_a_stack_with_supervised_layers_is_unrolled_into_classifiers_and_decodes
             lambda stack=stack: unroll(stack, "autoencoder"),
         )
         for call in calls:
-            with pytest.raises(SettingsError, match=r"Layer [01] of the stack is of kind 'supervised', which"):
+            with pytest.raises(SettingsError, match=r"Layer [12] of the stack is of kind 'supervised', which"):
                 call()
 
 

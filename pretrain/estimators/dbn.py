@@ -2,11 +2,15 @@
 
 from typing import Any
 
+from sklearn.base import is_classifier
+
 from pretrain.estimators.classification import NetworkClassifier, takes_classifier_parameters
 from pretrain.estimators.inputs import initial_momentum, training_settings
 from pretrain.estimators.pretrained import RBM_PARAMETERS, PretrainedEstimator
 from pretrain.estimators.regression import NetworkRegressor
 from pretrain.settings import LayerSettings, RBMSettings
+
+CLASSIFIER_SPARSITY = 0.05  # mean activation
 
 
 class DBNEstimator(PretrainedEstimator):
@@ -30,9 +34,11 @@ class DBNEstimator(PretrainedEstimator):
     pretrain_momentum : float, default=0.9
         0.5 in the first 5 epochs, then this.
     pretrain_weight_decay : float, default=2e-4
-    sparsity_target, sparsity_cost : float or None, float, default=0.05, 0.1
-        Mean activation that hidden units are pulled to in pretraining, and the weight of that penalty: codes of which
-        few are on tell classes apart with fewer labels. None: no penalty.
+    sparsity_target : float, None or "auto", default="auto"
+        Mean activation that hidden units are pulled to in pretraining; None: wherever they go. "auto" is 0.05 for a
+        classifier, since codes of which few are on tell classes apart with fewer labels, and None for regression.
+    sparsity_cost : float, default=0.1
+        Weight of that penalty.
     kind : str or None, default=None
         Of the network that is fine-tuned: None for the stack unrolled; or a name in `pretrain.baselines.BASELINES`,
         such as "relu-bn" or "residual", whose first weights are those of the stack, rescaled (see
@@ -93,7 +99,7 @@ class DBNEstimator(PretrainedEstimator):
         pretrain_batch_size: Any = "auto",
         pretrain_momentum: float = 0.9,
         pretrain_weight_decay: float = 2e-4,
-        sparsity_target: float | None = 0.05,
+        sparsity_target: Any = "auto",
         sparsity_cost: float = 0.1,
         kind: str | None = None,
         head_epochs: Any = "auto",
@@ -157,12 +163,18 @@ class DBNEstimator(PretrainedEstimator):
         return RBMSettings(
             visible_units=self.visible_units,
             n_gibbs_steps=self.n_gibbs_steps,
-            sparsity_target=self.sparsity_target,
+            sparsity_target=self._sparsity_target(),
             sparsity_cost=self.sparsity_cost,
             training=training_settings(
                 self, RBM_PARAMETERS, initial_momentum=initial_momentum(self.pretrain_momentum)
             ),
         )
+
+    def _sparsity_target(self) -> float | None:
+        if self.sparsity_target == "auto":
+            return CLASSIFIER_SPARSITY if is_classifier(self) else None
+        target: float | None = self.sparsity_target
+        return target
 
 
 @takes_classifier_parameters
