@@ -14,7 +14,7 @@ DEVICES = ("auto", "cpu", "cuda")
 # Below this many weights the conversions cost more than the faster products save (measured at batch 100).
 BFLOAT16_MIN_WEIGHTS = 100_000
 # Weights times rows of a step that one thread does at least as fast as two (measured).
-ONE_THREAD_MAX_WORK = 4_000_000
+ONE_THREAD_MAX_WORK = 8_000_000
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
