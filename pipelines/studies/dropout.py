@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pipelines.studies.evidence import above, level, lower, not_worse
 from pipelines.studies.results import Results
 from pipelines.studies.study import Scale, Study, Trial, Verdict
-from pipelines.studies.study_figures import Levels, levels_figure
+from pipelines.studies.study_figures import Levels, levels_figure, trial_levels
 from pipelines.studies.training_plans import plan, rbm_layers
 
 WITH, WITHOUT = "dropout", "no dropout"
@@ -47,11 +47,8 @@ def _judge(results: Results) -> Verdict:
 
 
 def _draw(results: Results, title: str) -> Figure:
-    panels = [
-        Levels(axis, {trial: results.of(trial, key) for trial in results.trials})
-        for axis, key in (("test error (%)", "test_error"), ("training loss, nothing dropped (nats)", "train_loss"))
-    ]
-    return levels_figure(panels, title)
+    figures = {"test error (%)": "test_error", "training loss, nothing dropped (nats)": "train_loss"}
+    return levels_figure(trial_levels(results, figures), title)
 
 
 def _drawing(scale: Scale) -> list[Trial]:

@@ -55,24 +55,12 @@ def not_worse(
 
 def above(what: str, values: np.ndarray, bound: float, form: str = ".2f") -> Part:
     """Whether a figure is above a number on average: `values` (n_seeds,)."""
-    p_value = p_below(bound - values, max(float(np.abs(values).max()), abs(bound)))
-    return Part(
-        f"{what} is above {bound:g}",
-        p_value < ALPHA,
-        f"{_interval(values, form)}, {_test(p_value, len(values))}",
-        _numbers(values, p_value),
-    )
+    return _beyond(f"{what} is above {bound:g}", values, bound - values, bound, form)
 
 
 def below(what: str, values: np.ndarray, bound: float, form: str = ".2f") -> Part:
     """Whether a figure is below a number on average: `values` (n_seeds,)."""
-    p_value = p_below(values - bound, max(float(np.abs(values).max()), abs(bound)))
-    return Part(
-        f"{what} is below {bound:g}",
-        p_value < ALPHA,
-        f"{_interval(values, form)}, {_test(p_value, len(values))}",
-        _numbers(values, p_value),
-    )
+    return _beyond(f"{what} is below {bound:g}", values, values - bound, bound, form)
 
 
 def p_below(differences: np.ndarray, size: float) -> float:
@@ -92,6 +80,13 @@ def level(values: np.ndarray, form: str = ".2f") -> str:
     """Mean ± standard deviation over the seeds."""
     spread = f" ± {values.std(ddof=1):{form}}" if len(values) > 1 else ""
     return f"{values.mean():{form}}{spread}"
+
+
+def _beyond(statement: str, values: np.ndarray, differences: np.ndarray, bound: float, form: str) -> Part:
+    """Whether `differences` of a figure from its bound are below zero on average."""
+    p_value = p_below(differences, max(float(np.abs(values).max()), abs(bound)))
+    evidence = f"{_interval(values, form)}, {_test(p_value, len(values))}"
+    return Part(statement, p_value < ALPHA, evidence, _numbers(values, p_value))
 
 
 def _interval(values: np.ndarray, form: str) -> str:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from pipelines.studies.evidence import level, lower, not_worse
 from pipelines.studies.results import Results
 from pipelines.studies.study import Part, Scale, Study, Trial, Verdict
-from pipelines.studies.study_figures import Curves, Levels, curves_figure, levels_figure
+from pipelines.studies.study_figures import Curves, curves_figure, levels_figure, trial_levels
 from pipelines.studies.training_plans import plan
 
 DEPTHS = (20, 56)
@@ -93,11 +93,8 @@ def _judge_dense(results: Results) -> Verdict:
 
 
 def _draw_dense(results: Results) -> Figure:
-    panels = [
-        Levels(axis, {trial: results.of(trial, key) for trial in results.trials})
-        for axis, key in (("weights", "n_parameters"), ("test error (%)", "test_error"))
-    ]
-    return levels_figure(panels, "Dense connections against residual blocks")
+    figures = {"weights": "n_parameters", "test error (%)": "test_error"}
+    return levels_figure(trial_levels(results, figures), "Dense connections against residual blocks")
 
 
 IMAGE_STUDIES = (

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from pipelines.studies.evidence import level, lower, not_worse
 from pipelines.studies.results import Results
 from pipelines.studies.study import Scale, Study, Trial, Verdict
-from pipelines.studies.study_figures import Curves, Levels, curves_figure, levels_figure
+from pipelines.studies.study_figures import Curves, curves_figure, levels_figure, trial_levels
 from pipelines.studies.training_plans import plan, rbm_layers
 
 BATCH_SIZE = 10  # few labels are few batches
@@ -27,7 +27,7 @@ def _name(arm: str, labels: int | None) -> str:
 
 
 def _budgets(scale: Scale) -> list[Trial]:
-    layer, sizes = rbm_layers(scale.pick(10, 10)), _sizes(scale)
+    layer, sizes = rbm_layers(10), _sizes(scale)
     return [
         Trial(_name(arm, labels), kind, sizes, plan(epochs, batch_size=BATCH_SIZE), own, labels)
         for labels, epochs in EPOCHS.items()
@@ -67,7 +67,7 @@ def _draw_budgets(results: Results) -> Figure:
 
 
 def _rectified(scale: Scale) -> list[Trial]:
-    layer, sizes, settings = rbm_layers(scale.pick(10, 10)), _sizes(scale), plan(scale.pick(30, 30))
+    layer, sizes, settings = rbm_layers(10), _sizes(scale), plan(30)
     return [
         Trial(SCRATCH, "relu", sizes, settings),
         Trial(PRETRAINED, "relu", sizes, settings, layer),
@@ -89,11 +89,10 @@ def _judge_rectified(results: Results) -> Verdict:
 
 
 def _draw_rectified(results: Results) -> Figure:
-    panels = [
-        Levels(axis, {trial: results.of(trial, key) for trial in results.trials})
-        for axis, key in (("test error (%)", "test_error"), ("training loss (nats)", "train_loss"))
-    ]
-    return levels_figure(panels, "ReLU networks with random and with pretrained weights, all labels")
+    figures = {"test error (%)": "test_error", "training loss (nats)": "train_loss"}
+    return levels_figure(
+        trial_levels(results, figures), "ReLU networks with random and with pretrained weights, all labels"
+    )
 
 
 LABEL_STUDIES = (

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from pipelines.studies.evidence import level, lower
 from pipelines.studies.results import Results
 from pipelines.studies.study import Scale, Study, Trial, Verdict
-from pipelines.studies.study_figures import Levels, levels_figure
+from pipelines.studies.study_figures import levels_figure, trial_levels
 from pipelines.studies.training_plans import plan
 
 IDENTITY = "identity"
@@ -67,11 +67,8 @@ def _judge_stochastic(results: Results) -> Verdict:
 
 
 def _draw(results: Results, second: tuple[str, str], title: str) -> Figure:
-    panels = [
-        Levels(axis, {trial: results.of(trial, key) for trial in results.trials})
-        for axis, key in (second, ("test error (%)", "test_error"))
-    ]
-    return levels_figure(panels, title)
+    figures = {second[0]: second[1], "test error (%)": "test_error"}
+    return levels_figure(trial_levels(results, figures), title)
 
 
 RESIDUAL_STUDIES = (

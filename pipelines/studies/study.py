@@ -144,7 +144,7 @@ class Study:
     ----------
     name : str
     claim, source, criterion : str
-        One sentence each; the criterion was written before the study was run.
+        One sentence each; the criterion was written before the recorded run.
     trials : callable
         From a `Scale` to the networks to train, each for every seed.
     judge : callable
@@ -152,7 +152,7 @@ class Study:
     draw : callable
         From the `Results` to one figure, whose label is its text alternative.
     validation_fraction : float
-        Share of the training rows that is held out for choices; test rows choose nothing.
+        Share of the training rows that is held out, for the settings that a study chooses.
     """
 
     name: str

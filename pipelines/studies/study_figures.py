@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipelines.figure_style import PALETTE, STYLE, add_legend, arm_styles, new_panels, scale_axis
+from pipelines.studies.results import Results
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ class Curves:
     x: Sequence[float]
     values: Mapping[str, np.ndarray]
     solid: Sequence[str] = ()
+
+
+def trial_levels(results: Results, figures: Mapping[str, str]) -> list[Levels]:
+    """One panel for each figure with all trials in it; `figures` are axes, units included, to keys of the records."""
+    return [
+        Levels(axis, {trial: results.of(trial, key) for trial in results.trials}) for axis, key in figures.items()
+    ]
 
 
 @matplotlib.rc_context(STYLE)

@@ -60,13 +60,12 @@ class TrialBench:
         Returns
         -------
         dict
-            `trial`, `seed`, `diverged`, `guessing_loss` (of equal
-            probabilities); `test_error` and `train_error` in %, `train_loss` in nats a row (both of the
-            finished network, nothing dropped), `losses` of every epoch, `validation_loss` where rows are held out;
-            `n_parameters`, `seconds` of training alone and `compute_seconds`, the same as time of the processor
-            (that beside other work does not grow); and what the trial asks for: `gradients` of each hidden layer
-            before training, `draw_error`, `draw_area` and `output_area` (see `_draw_figures`). A network whose
-            training diverged counts as one that guesses.
+            `trial`, `seed`, `diverged`, `guessing_loss` (of equal probabilities); `test_error` and `train_error` in
+            %, `train_loss` in nats a row (both of the finished network, nothing dropped), `losses` of every epoch,
+            `validation_loss` where rows are held out; `n_parameters`, `seconds` of training alone and
+            `compute_seconds`, the same as time of the processor (that beside other work does not grow); and what
+            the trial asks for: `gradients` of each hidden layer before training, `draw_error`, `draw_area` and
+            `output_area` (see `_draw_figures`). A network whose training diverged counts as one that guesses.
         """
         rows = self._rows(seed)
         labelled = rows if trial.labels is None else self._drawn(rows, trial.labels, seed)
