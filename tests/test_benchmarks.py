@@ -204,6 +204,15 @@ def test_the_fuzzer_sees_what_it_looks_for(monkeypatch, tmp_path):
     assert fuzzer.judge(source, expected, forged=True)[0] == "other error"
 
 
+def test_folds_of_digits(tmp_path):
+    path = tmp_path / "folds.json"
+    done = run_script("digits_folds.py", "--folds", "2", "--rows", "60", "-o", path)
+    assert done.returncode == 0, done.stderr
+    folds = recorded(path)["folds"]
+    assert list(folds) == ["DBNClassifier", "MLPClassifier"]
+    assert all(len(one["accuracy"]) == 2 and min(one["accuracy"]) > 50 for one in folds.values())  # guessing has 10
+
+
 def test_speed_of_checkpoints(tmp_path):
     path = tmp_path / "speed.json"
     done = run_script("checkpoint_speed.py", "--sizes", "7,5,3", "--repeats", "2", "--folder", tmp_path, "-o", path)
