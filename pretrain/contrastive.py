@@ -209,7 +209,7 @@ class ContrastiveDivergence(Learner):
         totals = rbm.visible_units.row_totals(v)
         shares = self._row_shares(rows, weight)
         squares = self._mean_squares(rows, shares) if rbm.visible_units.variance() is not None else None
-        offsets = self._centering.track(v[:rows], h[:rows], weight) if self._centered else None
+        offsets = self._centering.track((v[:rows], h[:rows]), weight) if self._centered else None
         self._sparsity.subtract_(h[:rows], weight)
         if offsets is not None:
             v.sub_(offsets[0].to(self.dtype))

@@ -27,12 +27,15 @@ class DBMSettings:
         Persistent chains, which stand for the model.
     binarize : bool
         Whether the data are probabilities from which 0/1 states are drawn anew every time a row is seen.
+    centered : bool
+        Whether gradients are centred by running means of the states [2]_, see `VariationalLearning`.
     training : TrainingSettings
         The loop.
 
     References
     ----------
     .. [1] Salakhutdinov, R. & Hinton, G. E. (2009). Deep Boltzmann machines. AISTATS, section 2.2.
+    .. [2] Melchior, J., Fischer, A. & Wiskott, L. (2016). How to center deep Boltzmann machines. JMLR 17.
     """
 
     n_mean_field_steps: int = 10
@@ -40,6 +43,7 @@ class DBMSettings:
     n_gibbs_steps: int = 5
     n_chains: int = 100
     binarize: bool = False
+    centered: bool = True
     training: TrainingSettings = DBM_TRAINING
 
     def __post_init__(self) -> None:
@@ -47,5 +51,6 @@ class DBMSettings:
         for name in ("n_mean_field_steps", "n_gibbs_steps", "n_chains"):
             require_number(owner, name, getattr(self, name), at_least=1, integer=True)
         require_number(owner, "mean_field_tol", self.mean_field_tol, at_least=0)
-        require_flag(owner, "binarize", self.binarize)
+        for name in ("binarize", "centered"):
+            require_flag(owner, name, getattr(self, name))
         require_training(owner, self.training)

@@ -5,6 +5,7 @@ References
 .. [1] Salakhutdinov, R. & Hinton, G. E. (2009). Deep Boltzmann machines. AISTATS.
 .. [2] Tieleman, T. (2008). Training restricted Boltzmann machines using approximations to the likelihood gradient.
        ICML.
+.. [3] Melchior, J., Fischer, A. & Wiskott, L. (2016). How to center deep Boltzmann machines. JMLR 17.
 """
 
 import copy
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from pretrain.batches import Batch, mean_square
+from pretrain.centering import Centering, Offsets
 from pretrain.dbm import DBM
 from pretrain.dbm_conditionals import LayerConditionals
 from pretrain.dbm_settings import DBMSettings
@@ -30,6 +32,11 @@ class VariationalLearning(Learner):
 
     The chains end in a draw of the even layers given the odd ones: their means stand for the even layers, which tells
     more than the draw and is as unbiased, since W_k joins an even layer to an odd one.
+
+    With `centered` of the settings the gradient is that of the same model written in s_k - o_k, where o_k are running
+    means of s_k: every s_k in dW_k is taken less its o_k, and then [3]_
+
+        dc_k <- dc_k - dW_k o_k-1 - dW_k+1^T o_k+1
 
     Data and chains share one buffer a layer, so that both halves of a gradient are one matrix product with the sign
     of the data's turned. In float32 nothing of a batch's size is allocated while the number of rows stays the same.
@@ -68,6 +75,7 @@ class VariationalLearning(Learner):
         self.conditionals = LayerConditionals(dbm, dtype=dtype)
         # One sampler a layer: its buffers fit from one step to the next.
         self._samplers = [BernoulliSampler(generator) for _ in self.conditionals.sizes]
+        self._centering = Centering()
         self._chains: list[torch.Tensor] | None = None
         self._buffers: list[torch.Tensor] = []
         self._steps = self._batches = 0
@@ -157,6 +165,10 @@ class VariationalLearning(Learner):
         for bias, seen, dreamt in zip(self.module.biases(), data, chains, strict=True):
             torch.mean(dreamt, dim=0, dtype=torch.float32, out=_grad(bias)).mul_(counts)
             _grad(bias).sub_(_mean_of_rows(seen, row_weight))
+        offsets = self._centering.track(data, row_weight) if self.settings.centered else None
+        if offsets is not None:
+            for both, offset in zip(self._buffers, offsets, strict=True):
+                both.sub_(offset.to(self.dtype))
         for k in range(1, len(data), 2):  # every W_k joins an even layer to an odd one: turn the sign of these
             data[k].mul_(-n_chains / rows if row_weight is None else -n_chains / rows * row_weight[:, None])
             chains[k].mul_(counts)
@@ -167,12 +179,21 @@ class VariationalLearning(Learner):
             torch.addmm(target, above.T, below, beta=0, alpha=1 / n_chains, out=target)
             if target is not gradient:
                 gradient.copy_(target)
+        if offsets is not None:
+            self._move_offsets_into_biases(offsets)
+
+    def _move_offsets_into_biases(self, offsets: Offsets) -> None:
+        gradients = [_grad(bias) for bias in self.module.biases()]
+        for k, weight in enumerate(self.module.weights):
+            gradients[k].sub_(offsets[k + 1] @ _grad(weight))
+            gradients[k + 1].sub_(_grad(weight) @ offsets[k])
 
     def state_dict(self) -> dict[str, Any]:
-        """What continues the learner exactly: generator, chains, the steps and batches of the epoch."""
+        """What continues the learner exactly: generator, chains, running means, steps and batches of the epoch."""
         return {
             "generator": self.generator.get_state(),
             "chains": self._chains,
+            "offsets": self._centering.offsets,
             "steps": self._steps,
             "batches": self._batches,
         }
@@ -180,7 +201,8 @@ class VariationalLearning(Learner):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         self.generator.set_state(state["generator"])
-        self._chains = copy.deepcopy(state["chains"])  # they move in place
+        # Chains and running means move in place.
+        self._chains, self._centering.offsets = copy.deepcopy((state["chains"], state["offsets"]))
         self._steps, self._batches = state["steps"], state["batches"]
 
 

@@ -43,7 +43,7 @@ X = (np.array([[1, 1, 0, 0, 1], [0, 0, 1, 1, 0]])[RNG.integers(2, size=200)] ^ (
 
 
 def learner_of(dbm, seed, *, dtype=torch.float32, **settings):
-    settings = {"n_chains": 13, "mean_field_tol": 0.0, **settings}
+    settings = {"n_chains": 13, "mean_field_tol": 0.0, "centered": False, **settings}
     return VariationalLearning(
         dbm, DBMSettings(**settings), generator=torch.Generator().manual_seed(seed), dtype=dtype
     )
@@ -59,7 +59,7 @@ class ByHand:
     """Updates in float64 NumPy, with the draws of the generator in the order in which they are due."""
 
     def __init__(self, dbm, seed):
-        self.dbm, self.chains = dbm, None
+        self.dbm, self.chains, self.offsets = dbm, None, None
         self.sampler = BernoulliSampler(torch.Generator().manual_seed(seed))
 
     def draw(self, p):
@@ -70,7 +70,7 @@ class ByHand:
         out = self.dbm.visible_units.sample_(out, torch.empty_like(out), sampler=self.sampler)
         return out.numpy().astype(float)
 
-    def update(self, x, *, n_chains, n_gibbs, n_mean_field, binarize, weight=None):
+    def update(self, x, *, n_chains, n_gibbs, n_mean_field, binarize, centered=False, weight=None):
         """Gradients of weights and of biases, the visible ones first."""
         weights, biases = arrays_of(self.dbm)
         weight = np.ones(len(x)) if weight is None else weight
@@ -97,26 +97,48 @@ class ByHand:
             counts * model[k + 1].T @ model[k] / n_chains - (data[k + 1] * weight[:, None]).T @ data[k] / len(x)
             for k in range(len(weights))
         ]
-        return products, [counts * part.mean(axis=0) - mean for part, mean in zip(model, seen, strict=True)]
+        changes = [counts * part.mean(axis=0) - mean for part, mean in zip(model, seen, strict=True)]
+        return self.center(products, changes, [mean / counts for mean in seen]) if centered else (products, changes)
+
+    def center(self, products, changes, means):
+        """The plain gradients turned into centred ones: <(s - o)(t - p)> = <s t> - <s> p - o <t> + o p, twice."""
+        offsets = self.offsets or means
+        self.offsets = o = [0.99 * old + 0.01 * mean for old, mean in zip(offsets, means, strict=True)]
+        weights = [
+            product - np.outer(changes[k + 1], o[k]) - np.outer(o[k + 1], changes[k])
+            for k, product in enumerate(products)
+        ]
+        biases = [change.copy() for change in changes]
+        for k, gradient in enumerate(weights):
+            biases[k] -= o[k + 1] @ gradient
+            biases[k + 1] -= gradient @ o[k]
+        return weights, biases
 
     def visible_mean(self, h, weights, biases):
         total_input = h @ weights[0] + biases[0]
         return total_input if self.dbm.visible_units.name == "gaussian" else expit(total_input)
 
 
+@pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("data", ["bernoulli", "binarized", "gaussian"])
 @pytest.mark.parametrize("sizes", EVERY_SIZE, ids=str)
-def test_updates_equal_the_formulas(sizes, data, weighted, seed):
+def test_updates_equal_the_formulas(sizes, data, weighted, centered, seed):
     binarize, units = data == "binarized", "gaussian" if data == "gaussian" else "bernoulli"
     dbm = small_dbm(seed, sizes, visible_units=units, dtype=torch.float32)
     by_hand = ByHand(dbm, seed)
-    learner = learner_of(dbm, seed, n_gibbs_steps=3, n_mean_field_steps=4, binarize=binarize)
+    learner = learner_of(dbm, seed, n_gibbs_steps=3, n_mean_field_steps=4, binarize=binarize, centered=centered)
     for n in (11, 11, 5):
         rows = rows_of(seed + n, n, sizes[0], visible_units=units)
         weight = np.linspace(0, 2.2, n) if weighted else None
         products, means = by_hand.update(
-            rows.numpy().astype(float), n_chains=13, n_gibbs=3, n_mean_field=4, binarize=binarize, weight=weight
+            rows.numpy().astype(float),
+            n_chains=13,
+            n_gibbs=3,
+            n_mean_field=4,
+            binarize=binarize,
+            centered=centered,
+            weight=weight,
         )
         learner.fill_gradients(Batch(rows, None, None if weight is None else torch.from_numpy(weight).float()))
         for found, expected in zip(dbm.weights, products, strict=True):
@@ -179,7 +201,15 @@ def test_mean_field_stops_when_nothing_changes(seed):
 
 
 def run_of(
-    seed, *, sizes=SIZES, visible_units="bernoulli", binarize=False, dtype=torch.float32, progress=None, **more
+    seed,
+    *,
+    sizes=SIZES,
+    visible_units="bernoulli",
+    binarize=False,
+    centered=True,
+    dtype=torch.float32,
+    progress=None,
+    **more,
 ):
     training = TrainingSettings(epochs=4, batch_size=7, learning_rate=0.05, initial_momentum=0.5, **more)
     learner = learner_of(
@@ -188,6 +218,7 @@ def run_of(
         dtype=dtype,
         n_chains=5,
         binarize=binarize,
+        centered=centered,
         mean_field_tol=1e-3,
     )
     source = BatchSource(
@@ -203,6 +234,7 @@ RUNS = [
     {},
     {"binarize": True, "optimizer": "adam", "schedule": "cosine"},
     {"sizes": (4, 3), "dtype": torch.bfloat16},
+    {"centered": False},
     {"sizes": (3, 2, 4, 2), "weight_decay": 0.1, "visible_units": "gaussian"},
 ]
 
@@ -234,13 +266,14 @@ def test_chains_start_at_the_rows_of_the_first_batch_in_turn(seed):
 
 
 def test_the_state_that_was_loaded_stays_as_it_was(seed):
-    learner, other = (learner_of(small_dbm(seed, dtype=torch.float32), seed) for _ in range(2))
+    learner, other = (learner_of(small_dbm(seed, dtype=torch.float32), seed, centered=True) for _ in range(2))
     learner.fill_gradients(Batch(rows_of(seed, 11)))
     state = learner.state_dict()
     kept = copy.deepcopy(state)
     other.load_state_dict(state)
     other.fill_gradients(Batch(rows_of(seed, 11)))
-    assert all(torch.equal(a, b) for a, b in zip(state["chains"], kept["chains"], strict=True))
+    for name in ("chains", "offsets"):
+        assert all(torch.equal(a, b) for a, b in zip(state[name], kept[name], strict=True))
 
 
 def test_bfloat16_is_near_float32(seed):
@@ -255,7 +288,7 @@ def test_bfloat16_is_near_float32(seed):
 
 @pytest.mark.parametrize("tol", [0.0, 1e-3])
 def test_full_batches_allocate_nothing_of_their_size(tol, seed):
-    learner = learner_of(DBM(101, (53, 61)), seed, n_chains=1000, mean_field_tol=tol)
+    learner = learner_of(DBM(101, (53, 61)), seed, n_chains=1000, mean_field_tol=tol, centered=True)
     batch = Batch(torch.rand(1000, 101))
     learner.fill_gradients(batch)
     with torch.profiler.profile(profile_memory=True) as profile:
@@ -399,6 +432,7 @@ def test_the_model_is_not_there_before_greedy_training_is_over():
         ({"n_mean_field_steps": 0}, "n_mean_field_steps of DBMSettings"),
         ({"mean_field_tol": -0.1}, "mean_field_tol of DBMSettings must be a finite number >= 0"),
         ({"binarize": 1}, "binarize of DBMSettings must be True or False"),
+        ({"centered": "auto"}, "centered of DBMSettings must be True or False"),
         ({"training": TrainingSettings(learning_rate="auto")}, "learning_rate of DBMSettings must be a number"),
     ],
 )
