@@ -69,13 +69,15 @@ def measure(stack: pretrain.Stack, folder: Path, repeats: int) -> dict[str, list
     tasks: dict[str, Callable[[], object]] = {
         "plain write": lambda: write_plain(folder / "plain.h5", arrays),
         "plain read": lambda: read_plain(folder / "plain.h5"),
-        "ours write": lambda: checkpoints.save(stack, folder / "ours.h5", overwrite=True),
+        "ours write": lambda: checkpoints.save(stack, folder / "ours.h5"),
         "ours read": lambda: checkpoints.load(folder / "ours.h5"),
         "fletcher32 write": lambda: write_plain(folder / "fletcher32.h5", arrays, fletcher32=True),
         "fletcher32 read": lambda: read_plain(folder / "fletcher32.h5"),
     }
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(repeats):
+        for file in folder.iterdir():
+            file.unlink()
         for name, task in tasks.items():
             started = time.perf_counter()
             task()

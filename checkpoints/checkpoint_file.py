@@ -25,7 +25,7 @@ from checkpoints.reading import read_tree
 from checkpoints.scaling_codec import scaling_kind
 from checkpoints.stack_codec import SCALING
 from checkpoints.store import require_free, write_tree
-from checkpoints.tree import Group
+from checkpoints.tree import BackgroundDigests, Group
 from pretrain.exceptions import CheckpointError
 
 PathLike = str | os.PathLike[str]
@@ -165,9 +165,10 @@ def read_history(path: PathLike) -> list[dict[str, Any]]:
 
 
 def _read_checked(path: PathLike) -> tuple[Group, dict[str, Any]]:
-    root = read_tree(Path(path), check_header)
-    summary = check_root(root)
-    check_digest(root)
+    with BackgroundDigests() as background:
+        root = read_tree(Path(path), check_header, background.begin)
+        summary = check_root(root)
+        check_digest(root, background)
     return root, summary
 
 

@@ -25,7 +25,7 @@ from checkpoints.network_codec import build_network, check_network, encode_netwo
 from checkpoints.requirements import require_keys
 from checkpoints.run_state import RunState, build_run_state, check_run_state, encode_run_state
 from checkpoints.stack_codec import build_stack, check_stack, encode_stack
-from checkpoints.tree import Group, digest_of_table, digest_of_version_1, digests, no_digests
+from checkpoints.tree import BackgroundDigests, Group, digest_of_table, digest_of_version_1, no_digests
 from pretrain import __version__
 from pretrain.dbm import DBM
 from pretrain.dbn import DBN
@@ -91,7 +91,8 @@ def seal(root: Group) -> None:
 
     One processor is left to whoever writes the tree meanwhile.
     """
-    _seal_with(root, digests(root, n_threads=max(1, (os.cpu_count() or 1) - 1)))
+    with BackgroundDigests(max(1, (os.cpu_count() or 1) - 1)) as background:
+        _seal_with(root, background.of(root))
 
 
 def _seal_with(root: Group, table: dict[str, str]) -> None:
@@ -145,15 +146,18 @@ def check_root(root: Group) -> dict[str, Any]:
     return {"kind": kind, "model": model, "layers": layers, "estimator": estimator or None}
 
 
-def check_digest(root: Group) -> None:
-    """Raise unless the tree has the digests that the file tells, naming the first place that has not."""
+def check_digest(root: Group, background: BackgroundDigests) -> None:
+    """Raise unless the tree has the digests that the file tells, naming the first place that has not.
+
+    `background` may have begun with some.
+    """
     stored = root.attributes[spec.DIGEST]
     if root.attributes["format_version"] == 1:
         _require_digest("The content", stored, digest_of_version_1(root))
         return
     where = f"/{spec.DIGESTS}"
     _require_digest(where, stored, digest_of_table(root.datasets[spec.DIGESTS]))
-    table, found = read_document_array(root.datasets[spec.DIGESTS], where), digests(root)
+    table, found = read_document_array(root.datasets[spec.DIGESTS], where), background.of(root)
     if set(table) != set(found):
         raise CheckpointError(
             f"{where} must name every group and dataset; it differs in "

@@ -27,8 +27,16 @@ _MEMORY_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 
 
-def read_tree(path: Path, check_header: Callable[[dict[str, Any]], None]) -> Group:
-    """Read a whole file; `check_header` sees the root's attributes before anything else is read."""
+def read_tree(
+    path: Path,
+    check_header: Callable[[dict[str, Any]], None],
+    see_dataset: Callable[[str, np.ndarray], None] = lambda path, array: None,
+) -> Group:
+    """Read a whole file.
+
+    `check_header` sees the root's attributes before anything else is read, `see_dataset` each dataset and its path
+    as soon as it is there.
+    """
     if not os.path.isfile(path):
         what = "it is no regular file" if os.path.exists(path) else "there is no such file"
         raise CheckpointError(f"{'it is a folder' if os.path.isdir(path) else what}. Check the path.")
@@ -41,8 +49,8 @@ def read_tree(path: Path, check_header: Callable[[dict[str, Any]], None]) -> Gro
         file = h5f.open(bytes(path), h5f.ACC_RDONLY, fapl=access)
         try:
             root = h5g.open(file, b"/")
-            check_header(_TreeReader(root, os.path.getsize(path)).attributes(root, "/"))
-            return _TreeReader(root, os.path.getsize(path)).group(root, "")
+            check_header(_TreeReader(root, os.path.getsize(path), see_dataset).attributes(root, "/"))
+            return _TreeReader(root, os.path.getsize(path), see_dataset).group(root, "")
         finally:
             file.close()
 
@@ -50,8 +58,8 @@ def read_tree(path: Path, check_header: Callable[[dict[str, Any]], None]) -> Gro
 class _TreeReader:
     """Walks one file, keeping count of the bytes that are claimed and of the objects already met."""
 
-    def __init__(self, root: Any, file_bytes: int) -> None:
-        self.file_bytes = file_bytes
+    def __init__(self, root: Any, file_bytes: int, see_dataset: Callable[[str, np.ndarray], None]) -> None:
+        self.file_bytes, self.see_dataset = file_bytes, see_dataset
         self.claimed_bytes = 0
         self.seen: set[int] = {h5o.get_info(root).addr}
 
@@ -108,6 +116,7 @@ class _TreeReader:
             tree.groups[key] = self.group(h5g.open(parent, name), where)
         elif info.type == h5o.TYPE_DATASET:
             tree.datasets[key] = self._dataset(h5d.open(parent, name), where)
+            self.see_dataset(where, tree.datasets[key])
         else:
             raise CheckpointError(f"{where} is neither a group nor a dataset; remove it.")
 

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -50,21 +50,47 @@ def new_object(kind: str, version: int, config: Any = None, **parts: Any) -> Gro
     return Group(attributes, **parts)
 
 
-def digests(root: Group, *, n_threads: int | None = None) -> dict[str, str]:
-    """SHA-256 in hexadecimal of every group and dataset by its path; FORMAT.md has the recipe.
+class BackgroundDigests:
+    """SHA-256 of what a tree holds, taken by threads of their own while the caller does something else.
 
-    What the digests themselves stand in is left out: the dataset `digests`, and the root's attribute `digest`.
-    By default there are as many threads as processors.
+    A context manager; what has not begun when it is left never does.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        Default: as many as there are processors.
     """
-    nodes = _digested(root)
-    largest_first = sorted(nodes, key=lambda path: -getattr(nodes[path], "nbytes", 0))
-    with ThreadPoolExecutor(n_threads or os.cpu_count()) as pool:  # hashing lets other threads run
-        found = dict(zip(largest_first, pool.map(lambda path: _hash(path, nodes[path]), largest_first), strict=True))
-    return {path: found[path] for path in nodes}
+
+    def __init__(self, n_threads: int | None = None) -> None:
+        self._pool = ThreadPoolExecutor(n_threads or os.cpu_count())  # hashing lets other threads run
+        self._begun: dict[str, Future[str]] = {}
+
+    def __enter__(self) -> "BackgroundDigests":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def begin(self, path: str, array: np.ndarray) -> None:
+        """Begin with a dataset, which may not change from now on."""
+        self._begun[path] = self._pool.submit(_hash, path, array)
+
+    def of(self, root: Group) -> dict[str, str]:
+        """The digest in hexadecimal of every group and dataset by its path; FORMAT.md has the recipe.
+
+        What the digests themselves stand in is left out: the dataset `digests`, and the root's attribute `digest`.
+        """
+        nodes = _digested(root)
+        arrays = {path: node for path, node in nodes.items() if not isinstance(node, Group)}
+        for path in sorted(arrays.keys() - self._begun.keys(), key=lambda path: -arrays[path].nbytes):
+            self.begin(path, arrays[path])
+        return {
+            path: self._begun[path].result() if path in arrays else _hash(path, node) for path, node in nodes.items()
+        }
 
 
 def no_digests(root: Group) -> dict[str, str]:
-    """What `digests` returns, with zeros in it."""
+    """What `BackgroundDigests.of` returns, with zeros in it."""
     return dict.fromkeys(_digested(root), "0" * 64)
 
 

@@ -224,6 +224,17 @@ def test_speed_of_checkpoints(tmp_path):
     assert record["ratio"] > 0
 
 
+def test_cost_of_saving(tmp_path):
+    path = tmp_path / "saving.json"
+    done = run_script("saving_cost.py", "--data", "digits", "--layers", "5,3", "--epochs", "2", "-o", path)
+    assert done.returncode == 0, done.stderr
+    figures = recorded(path)["figures"]
+    assert {stage: len(found["state"]) for stage, found in figures.items()} == {"pretraining": 4, "fine-tuning": 2}
+    for stage, found in figures.items():
+        share = 100 * max(found["state"]) / 120
+        assert f"{share:.2f} %" in next(line for line in done.stdout.splitlines() if line.startswith(stage))
+
+
 def test_dream_agreement(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for command in (
