@@ -33,6 +33,16 @@ class ScratchEstimator(SupervisedEstimator):
         Of the hidden layers, see `pretrain.initialisation`; None takes that of the kind.
     dropout, input_dropout : float or None, default=None
         Probability of dropping a hidden unit, an input; None takes the rates of the kind.
+    shift : int, default=0
+        Training moves half of the images by up to so many pixels each way, anew every time.
+    flip : bool, default=False
+        Training mirrors half of the images, left to right.
+    crop : int, default=0
+        Training puts so many zeros around an image and cuts its size out of that.
+    rotation : float, default=0.0
+        Training turns images by up to so many degrees.
+    noise : float, default=0.0
+        Standard deviation of the noise that training adds to scaled rows, which need not be images.
     solver, learning_rate_init, schedule, momentum, max_iter, batch_size, alpha, max_norm, early_stopping,\
  validation_fraction, n_iter_no_change, tol, scaling, warm_start, device, precision, verbose, random_state
         As in `DBNClassifier`.
@@ -50,6 +60,11 @@ class ScratchEstimator(SupervisedEstimator):
         initialisation: str | None = None,
         dropout: float | None = None,
         input_dropout: float | None = None,
+        shift: int = 0,
+        flip: bool = False,
+        crop: int = 0,
+        rotation: float = 0.0,
+        noise: float = 0.0,
         solver: str = "adam",
         learning_rate_init: float = 1e-3,
         schedule: str = "cosine",
@@ -76,6 +91,11 @@ class ScratchEstimator(SupervisedEstimator):
         self.initialisation = initialisation
         self.dropout = dropout
         self.input_dropout = input_dropout
+        self.shift = shift
+        self.flip = flip
+        self.crop = crop
+        self.rotation = rotation
+        self.noise = noise
         self.solver = solver
         self.learning_rate_init = learning_rate_init
         self.schedule = schedule

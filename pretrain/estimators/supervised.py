@@ -20,6 +20,8 @@ from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
 from pretrain.settings import FinetuneSettings
 
+# Fields of FinetuneSettings that are parameters of some estimators by the same names.
+OWN_FINETUNING = ("head_epochs", "pseudo_labels", "shift", "flip", "crop", "rotation", "noise")
 # Fields of TrainingSettings and the parameters that fill them.
 FINETUNING_PARAMETERS = {
     "epochs": "max_iter",
@@ -222,6 +224,7 @@ class SupervisedEstimator(ModelEstimator):
             seed=self.seed_,
             sample_weight=None if weight is None else weight[rows],
             device=self.device,
+            image_shape=getattr(self, "image_shape", None),
             unlabelled=None if unlabelled is None else X[unlabelled],
             validation=None if held_out is None else (X[held_out], targets.values[held_out]),
             validation_weight=None if held_out is None or weight is None else weight[held_out],
@@ -250,11 +253,8 @@ class SupervisedEstimator(ModelEstimator):
         )
 
     def _finetune_settings(self) -> FinetuneSettings:
-        return FinetuneSettings(
-            head_epochs=getattr(self, "head_epochs", 0),
-            pseudo_labels=getattr(self, "pseudo_labels", 0.0),
-            training=training_settings(self, FINETUNING_PARAMETERS),
-        )
+        own = {name: getattr(self, name) for name in OWN_FINETUNING if hasattr(self, name)}
+        return FinetuneSettings(**own, training=training_settings(self, FINETUNING_PARAMETERS))
 
     @property
     def loss_curve_(self) -> list[float]:
