@@ -231,11 +231,11 @@ def pictures(image_shape, n=96):
 
 @pytest.mark.parametrize("image_shape", [(28, 28), CIFAR])
 def test_resnet_20_learns_within_an_epoch(image_shape):
-    X, y = pictures(image_shape)
+    X, y = pictures(image_shape, 192)
     network = scratch_image_network("resnet-20", image_shape, 4, generator=generator_of())
-    training = TrainingSettings(epochs=2, batch_size=8, optimizer="adam", learning_rate=3e-3)
-    records = list(Finetuning(network, X, y, FinetuneSettings(training=training), seed=0, device="cpu"))
-    assert records[1]["loss"] < records[0]["loss"]
+    training = TrainingSettings(epochs=1, batch_size=8, optimizer="adam", learning_rate=3e-3)
+    (record,) = Finetuning(network, X, y, FinetuneSettings(training=training), seed=0, device="cpu")
+    assert record["loss"] < np.log(4)
     assert (network.predict(X) == y).mean() > 0.5  # by chance 0.25
 
 
