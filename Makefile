@@ -17,8 +17,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/pretrain run demo --output runs/demo --overwrite
 
-# One process a core, and each test file in one of them, since its tests share what they have trained.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# One process a core, and each test file in one of them, since its tests share what they have trained. The files go in
+# their order: by the number of tests, those with few and long ones would come last and leave the other cores idle.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: install
 	$(PYTEST)
