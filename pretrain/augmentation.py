@@ -211,7 +211,7 @@ def _require_images(setting: str, image_shape: tuple[int, ...] | None) -> tuple[
     if image_shape is None or len(image_shape) not in (2, 3):
         shape = "no image shape is known" if image_shape is None else f"their shape is {image_shape}"
         raise SettingsError(
-            f"{setting} is for rows that are images, and of these {shape}. Leave {setting} out, or say in Python what "
+            f"{setting} is for rows that are images, and of these {shape}. Leave it out, or say in Python what "
             "image_shape they have."
         )
     return tuple(image_shape)
