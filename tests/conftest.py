@@ -2,6 +2,10 @@
 
 import pytest
 import torch
+from click.testing import CliRunner
+from command_results import STACK
+
+from pipelines.cli import main
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,3 +26,30 @@ def seed(request):
 @pytest.fixture
 def generator(seed):
     return torch.Generator().manual_seed(1000 + seed)
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    """Run `pretrain ...` in an empty folder; returns click's result."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture
+def stack_file(cli, tmp_path):
+    """stack.h5 in the folder of `cli`: two small layers pretrained on digits."""
+    result = cli(*STACK, "-o", "stack.h5")
+    assert result.exit_code == 0, result.output
+    return tmp_path / "stack.h5"
+
+
+@pytest.fixture
+def network_file(cli, stack_file):
+    """net.h5 beside `stack_file`, fine-tuned from it."""
+    result = cli("finetune", "stack.h5", "digits", "--epochs", "8", "-o", "net.h5")
+    assert result.exit_code == 0, result.output
+    return stack_file.parent / "net.h5"

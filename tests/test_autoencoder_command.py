@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_results import refused
 from sklearn.datasets import load_digits
 
 import checkpoints
 from pipelines.autoencoding import STARTS
-from pipelines.cli import main
 from pipelines.preparation import prepare_as_before
 from pretrain import Finetuning
 from pretrain.baselines import BASELINES, scratch_autoencoder
@@ -18,17 +17,6 @@ from pretrain.settings import FinetuneSettings, TrainingSettings
 
 RANDOM = ("--layers", "13,5", "--epochs", "2")
 SHORT = (*RANDOM, "--pretrain-epochs", "1")
-
-
-@pytest.fixture
-def cli(tmp_path, monkeypatch):
-    """Run `pretrain ...` in an empty folder; returns click's result."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-    return run
 
 
 @pytest.fixture
@@ -208,18 +196,6 @@ def test_an_existing_output_is_refused_before_any_work(cli, tmp_path):
     assert (tmp_path / "ae.h5").read_text() == "mine"
     assert cli("autoencoder", "digits", *SHORT, "-o", "ae.h5", "--overwrite").exit_code == 0
     assert checkpoints.load("ae.h5").n_visible == 64
-
-
-def refused(result, *words):
-    """Exit status 2, one message that holds the words, and no traceback."""
-    assert result.exit_code == 2, result.output
-    assert isinstance(result.exception, SystemExit)
-    assert "Traceback" not in result.output
-    assert result.stdout == ""
-    for word in words:
-        assert word in result.stderr
-    message = result.stderr[result.stderr.index("Error: ") :]
-    assert len(message.strip().splitlines()) <= 2
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import checkpoints
 from pipelines.arms import ARMS, arms_named
-from pipelines.cli import main
 from pipelines.comparison import Comparison
 from pipelines.evaluation import evaluate
 from pipelines.preparation import prepare
@@ -21,12 +19,6 @@ ARGUMENTS = (
     *("compare", "digits", "--arms", "dbn,dbn-dropout,relu", "--labels", "20,all", "--seeds", "2"),
     *("--layers", "13,11", "--epochs", "2", "--pretrain-epochs", "1", "-o", "run"),
 )
-
-
-@pytest.fixture
-def cli(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, list(arguments))
 
 
 @pytest.fixture

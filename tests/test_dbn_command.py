@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from command_results import refused
 from deep_oracles import CLASSES, small_dbn
 from PIL import Image
 
@@ -39,13 +40,6 @@ def folder(tmp_path_factory):
 def cli(folder, monkeypatch):
     monkeypatch.chdir(folder)
     return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def refused(result, *words):
-    assert result.exit_code == 2, result.output
-    assert "Traceback" not in result.output
-    for word in words:
-        assert word in result.stderr
 
 
 def test_the_file_holds_the_net_its_history_and_its_settings(cli):

@@ -5,25 +5,16 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 import checkpoints
 from pipelines import preparation
-from pipelines.cli import main
 from pipelines.likelihood import measure_likelihood
 from pipelines.preparation import prepare_as_before
 
 evaluate_module = importlib.import_module("pipelines.commands.evaluate")  # the package's attribute is the command
 ANNEALING = ("--ais-runs", "3", "--ais-temperatures", "5")
-
-
-@pytest.fixture
-def cli(tmp_path, monkeypatch):
-    """Run `pretrain ...` in an empty folder; returns click's result."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, list(arguments))
 
 
 @pytest.fixture

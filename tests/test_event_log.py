@@ -1,23 +1,15 @@
 """`--tensorboard`: what is written is what TensorBoard reads."""
 
 import pytest
-from click.testing import CliRunner
 
 import checkpoints
 from pipelines import event_log
-from pipelines.cli import main
 from pipelines.event_log import EventLog
 from pipelines.progress import TrainingProgress
 from pretrain.exceptions import SettingsError
 
 accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 STACK = ("stack", "digits", "--layers", "7,5", "--epochs", "3", "-o", "s.h5")
-
-
-@pytest.fixture
-def cli(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, list(arguments))
 
 
 def scalars(folder):

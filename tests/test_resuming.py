@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from command_results import refused
 
 import checkpoints
 from pipelines.cli import main
@@ -166,12 +167,6 @@ def stopped(cli, after_records):
     assert cli(*STACK, "-o", "s.h5").exit_code == 143
     after_records(-1, kill)
     return Path("s.h5.resume")
-
-
-def refused(result, *words):
-    assert result.exit_code == 2, result.output
-    for word in words:
-        assert word in result.stderr
 
 
 def test_a_state_is_neither_ignored_nor_invented(cli, stopped):

@@ -4,25 +4,16 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
-from click.testing import CliRunner
 from stacks import same
 
 import checkpoints
 from pipelines.arms import ARMS
-from pipelines.cli import main
 from pipelines.preparation import prepare
 from pipelines.split import draw_labelled
 from pretrain import GreedyPretraining
 from pretrain.settings import SupervisedSettings, TrainingSettings
 
 STACK = ("stack", "digits", "--layers", "13,11", "--kind", "supervised", "--epochs", "2", "-o", "stack.h5")
-
-
-@pytest.fixture
-def cli(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, list(arguments))
 
 
 def done(result):
