@@ -7,8 +7,11 @@ pixels that are drawn as 0 or 1 with the grey values as probabilities, anew ever
 joint training begins with random weights and the visible biases of the data. Printed are the variational lower bound
 on the log-likelihood of the test rows (drawn once), with log Z from annealed importance sampling and from its
 reverse, and the test error in % of the unrolled network, fine-tuned on grey values beside the mean-field means of
-the second layer; the paper has at least -84.62 nats and 0.95 %. Nothing is chosen by the test rows. The model is
-saved beside the JSON, as dbm.h5, before it is measured; a model that is there already is refused before training.
+the second layer; the paper has at least -84.62 nats and 0.95 %. The model is saved beside the JSON, as dbm.h5, before
+it is measured; a model that is there already is refused before training.
+
+Nothing is chosen by the test rows: `--model dbm.h5 --ais-runs 0 --validation-rows 10000` fine-tunes a model that is
+there on the other training rows and prints the error on these.
 """
 
 import dataclasses
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
 from recording import describe_machine, format_table, write_json
 from sklearn.metrics import zero_one_loss
@@ -27,6 +31,7 @@ from pretrain import DBM, DBMTraining, Finetuning, augmented_rows, unroll_dbm
 from pretrain.columns import column_mean
 from pretrain.dbm_bound import ais_dbm_log_partition, dbm_bound, reverse_ais_dbm_log_partition
 from pretrain.dbm_settings import DBM_TRAINING, DBMSettings
+from pretrain.network import Network
 from pretrain.random_streams import BernoulliSampler, RandomStreams
 from pretrain.settings import FinetuneSettings, RBMSettings, TrainingSettings
 
@@ -80,15 +85,26 @@ def measure_bound(dbm: DBM, data: PreparedData, seed: int, n_runs: int, n_temper
     }
 
 
-def finetune(dbm: DBM, data: PreparedData, epochs: int, dropout: dict[str, float], seed: int) -> float:
-    """Test error in % of the unrolled network after fine-tuning."""
+def finetune(
+    dbm: DBM, data: PreparedData, epochs: int, dropout: dict[str, float], seed: int, n_validation: int
+) -> dict[str, float]:
+    """Error in % of the unrolled network after fine-tuning, on test rows or on the last training rows."""
     network = unroll_dbm(dbm.cpu(), n_outputs=10, generator=RandomStreams(seed).generator("head"), **dropout)
     training = TrainingSettings(optimizer="adam", learning_rate=1e-3, schedule="cosine", epochs=epochs)
-    rows = augmented_rows(dbm, data.train_rows())
-    for _ in Finetuning(network, rows, data.train_labels(), FinetuneSettings(training=training), seed=seed):
+    rows, labels = data.train_rows(), data.train_labels()
+    n_used = len(rows) - n_validation
+    used = augmented_rows(dbm, rows[:n_used])
+    for _ in Finetuning(network, used, labels[:n_used], FinetuneSettings(training=training), seed=seed):
         pass
+    if n_validation > 0:
+        return {"validation_error": error_of(network, augmented_rows(dbm, rows[n_used:]), labels[n_used:])}
     test_rows = augmented_rows(dbm, data.scaling.apply(data.raw_test_rows()))
-    return 100 * float(zero_one_loss(data.test_labels(), network.output_rows(test_rows).argmax(axis=1)))
+    return {"test_error": error_of(network, test_rows, data.test_labels())}
+
+
+def error_of(network: Network, rows: np.ndarray, labels: np.ndarray) -> float:
+    """Share of wrong rows in %."""
+    return 100 * float(zero_one_loss(labels, network.output_rows(rows).argmax(axis=1)))
 
 
 @click.command(help="Train, measure and fine-tune a deep Boltzmann machine.")
@@ -97,10 +113,12 @@ def finetune(dbm: DBM, data: PreparedData, epochs: int, dropout: dict[str, float
 @click.option("--pretrain-epochs", default=100, show_default=True, help="Of each RBM.")
 @click.option("--joint-epochs", default=300, show_default=True)
 @click.option("--learning-rate", default=DBM_TRAINING.learning_rate, show_default=True, help="Of joint training.")
-@click.option("--epochs", default=30, show_default=True, help="Of fine-tuning.")
+@click.option("--model", type=click.Path(path_type=Path), help="Of an earlier run: measured instead of a new one.")
+@click.option("--epochs", default=30, show_default=True, help="Of fine-tuning; 0: none.")
 @click.option("--dropout", default=0.0, show_default=True, help="Of hidden units in fine-tuning.")
 @click.option("--input-dropout", default=0.0, show_default=True, help="Of pixels and means in fine-tuning.")
-@click.option("--ais-runs", default=100, show_default=True)
+@click.option("--validation-rows", default=0, show_default=True, help="Training rows for the error; 0: test rows.")
+@click.option("--ais-runs", default=100, show_default=True, help="0: no bound.")
 @click.option("--ais-temperatures", default=14_500, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON of all; the model is beside it, as .h5.")
@@ -110,36 +128,47 @@ def main(
     pretrain_epochs: int,
     joint_epochs: int,
     learning_rate: float,
+    model: Path | None,
     epochs: int,
     dropout: float,
     input_dropout: float,
+    validation_rows: int,
     ais_runs: int,
     ais_temperatures: int,
     seed: int,
     output: Path | None,
 ) -> None:
     """Print the figures beside the paper's."""
-    model = None if output is None else output.with_suffix(".h5")
-    if model is not None:
-        if model == output or model.exists():
+    saved = None if output is None or model is not None else output.with_suffix(".h5")
+    if saved is not None:
+        if saved == output or saved.exists():
             raise click.UsageError(
-                f"The model would be written over {model}. Give an -o that ends in .json and has no .h5 beside it."
+                f"The model would be written over {saved}. Give an -o that ends in .json and has no .h5 beside it."
             )
-        model.parent.mkdir(parents=True, exist_ok=True)
+        saved.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     prepared = prepare(data, seed=seed)
-    sizes = tuple(int(size) for size in layers.split(","))
-    dbm, records = train(prepared, sizes, {"pretrain": pretrain_epochs, "joint": joint_epochs}, learning_rate, seed)
-    if model is not None:
-        checkpoints.save(dbm, model, history=records)
-    figures: dict[str, float] = measure_bound(dbm, prepared, seed, ais_runs, ais_temperatures)
-    rates = {"dropout": dropout, "input_dropout": input_dropout}
-    figures["test_error"] = finetune(dbm, prepared, epochs, rates, seed)
+    if model is None:
+        sizes = tuple(int(size) for size in layers.split(","))
+        n_epochs = {"pretrain": pretrain_epochs, "joint": joint_epochs}
+        dbm, records = train(prepared, sizes, n_epochs, learning_rate, seed)
+    else:
+        dbm, records = checkpoints.load(model), checkpoints.read_history(model)
+    if saved is not None:
+        checkpoints.save(dbm, saved, history=records)
+    figures: dict[str, float] = {}
+    if ais_runs > 0:
+        figures |= measure_bound(dbm, prepared, seed, ais_runs, ais_temperatures)
+    if epochs > 0:
+        rates = {"dropout": dropout, "input_dropout": input_dropout}
+        figures |= finetune(dbm, prepared, epochs, rates, seed, validation_rows)
     figures["seconds"] = time.perf_counter() - started
     rows = [[name, f"{value:.2f}", f"{PAPER[name]:.2f}" if name in PAPER else ""] for name, value in figures.items()]
     click.echo(format_table(["figure", "reached", "paper"], rows))
-    machine = describe_machine(dbm.visible_bias.device)
-    write_json(output, {"machine": machine, "data": data, "layers": sizes, "figures": figures, "history": records})
+    machine, layer_sizes = describe_machine(dbm.visible_bias.device), dbm.hidden_layer_sizes
+    write_json(
+        output, {"machine": machine, "data": data, "layers": layer_sizes, "figures": figures, "history": records}
+    )
 
 
 if __name__ == "__main__":

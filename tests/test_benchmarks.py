@@ -173,6 +173,14 @@ def test_dbm_on_digits(tmp_path):
     assert 0 < figures["test_error"] < 100
     assert [(r["stage"], r["epoch"]) for r in record["history"]][-2:] == [("joint", 1), ("joint", 2)]
     assert "-84.62" in done.stdout
+    again = tmp_path / "again.json"
+    done = run_script(
+        "dbm_mnist.py", "--data", "digits", "--model", tmp_path / "dbm.h5", "--ais-runs", "0", "--epochs", "2",
+        "--dropout", "0.1", "--validation-rows", "100", "-o", again,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert set(recorded(again)["figures"]) == {"validation_error", "seconds"}
+    assert recorded(again)["layers"] == [13, 11]
     assert checkpoints.load(tmp_path / "dbm.h5").hidden_layer_sizes == (13, 11)
     for taken in (path, tmp_path / "new.h5"):
         done = run_script("dbm_mnist.py", "--data", "digits", "-o", taken)
