@@ -12,7 +12,9 @@ import h5py
 import numpy as np
 
 from checkpoints.codecs import seal
+from checkpoints.documents import document_array
 from checkpoints.reading import read_tree
+from checkpoints.tree import digest_of_table, digest_of_version_1, digests_of_version_2
 
 INTEGERS = (0, 1, -1, 2, 3, 99, 1000, 2**31 - 1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63))
 TEXTS = (b"", b"\xff\xfe", b"{}", b"[]", b"stack", b"network", b"rbm", b"__import__", b"9" * 5000, b"[" * 30_000)
@@ -46,13 +48,21 @@ def mutate(source: Path, other: Path, path: Path, rng: random.Random, *, note: P
 
 
 def forge(path: Path) -> bool:
-    """Give the file the digests of its changed content; False where it is beyond that."""
+    """Give the file the digests of its changed content, as its version has them; False where it is beyond that."""
     try:
         root = read_tree(path, lambda header: None)
+        version = root.attributes.get("format_version")
         root.datasets.pop("digests", None)
-        seal(root)
+        if version == 1:
+            root.attributes["digest"] = digest_of_version_1(root)
+        elif version == 2:
+            root.datasets["digests"] = document_array(digests_of_version_2(root), "The digests")
+            root.attributes["digest"] = digest_of_table(root.datasets["digests"])
+        else:
+            seal(root)
         with h5py.File(path, "r+") as file:
-            replace(file, "digests", root.datasets["digests"])
+            if "digests" in root.datasets:
+                replace(file, "digests", root.datasets["digests"])
             file.attrs.create("digest", fixed(str(root.attributes["digest"]).encode()))
     except Exception:
         return False

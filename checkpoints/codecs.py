@@ -25,7 +25,14 @@ from checkpoints.network_codec import build_network, check_network, encode_netwo
 from checkpoints.requirements import require_keys
 from checkpoints.run_state import RunState, build_run_state, check_run_state, encode_run_state
 from checkpoints.stack_codec import build_stack, check_stack, encode_stack
-from checkpoints.tree import BackgroundDigests, Group, digest_of_table, digest_of_version_1, no_digests
+from checkpoints.tree import (
+    BackgroundDigests,
+    Group,
+    digest_of_table,
+    digest_of_version_1,
+    digests_of_version_2,
+    no_digests,
+)
 from pretrain import __version__
 from pretrain.dbm import DBM
 from pretrain.dbn import DBN
@@ -151,13 +158,14 @@ def check_digest(root: Group, background: BackgroundDigests) -> None:
 
     `background` may have begun with some.
     """
-    stored = root.attributes[spec.DIGEST]
-    if root.attributes["format_version"] == 1:
+    stored, version = root.attributes[spec.DIGEST], root.attributes["format_version"]
+    if version == 1:
         _require_digest("The content", stored, digest_of_version_1(root))
         return
     where = f"/{spec.DIGESTS}"
     _require_digest(where, stored, digest_of_table(root.datasets[spec.DIGESTS]))
-    table, found = read_document_array(root.datasets[spec.DIGESTS], where), background.of(root)
+    table = read_document_array(root.datasets[spec.DIGESTS], where)
+    found = digests_of_version_2(root) if version == 2 else background.of(root)
     if set(table) != set(found):
         raise CheckpointError(
             f"{where} must name every group and dataset; it differs in "

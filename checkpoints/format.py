@@ -17,7 +17,7 @@ How to change the format
 import re
 
 FORMAT = "pretrain-checkpoint"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 # Attributes of the root group.
 ROOT_ATTRIBUTES = ("format", "format_version", "kind", "created_by", "digest")
@@ -32,7 +32,7 @@ DBM = "dbm"
 ESTIMATOR = "estimator"
 HISTORY = "history"
 PROVENANCE = "provenance"
-DIGESTS = "digests"  # since version 2: a JSON object, path to SHA-256
+DIGESTS = "digests"  # since version 2: a JSON object, path to digest
 TRAINING = "training"  # the state that an unfinished run is resumed from
 
 # Attributes of every object's group. `config` is JSON text and present where the object has settings.

@@ -5,9 +5,11 @@ HDF5, and nothing here knows networks.
 """
 
 import dataclasses
+import functools
 import hashlib
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -51,7 +53,7 @@ def new_object(kind: str, version: int, config: Any = None, **parts: Any) -> Gro
 
 
 class BackgroundDigests:
-    """SHA-256 of what a tree holds, taken by threads of their own while the caller does something else.
+    """CRC-32 of what a tree holds, taken by threads of their own while the caller does something else.
 
     A context manager; what has not begun when it is left never does.
 
@@ -62,7 +64,7 @@ class BackgroundDigests:
     """
 
     def __init__(self, n_threads: int | None = None) -> None:
-        self._pool = ThreadPoolExecutor(n_threads or os.cpu_count())  # hashing lets other threads run
+        self._pool = ThreadPoolExecutor(n_threads or os.cpu_count())  # zlib lets other threads run
         self._begun: dict[str, Future[str]] = {}
 
     def __enter__(self) -> "BackgroundDigests":
@@ -73,7 +75,7 @@ class BackgroundDigests:
 
     def begin(self, path: str, array: np.ndarray) -> None:
         """Begin with a dataset, which may not change from now on."""
-        self._begun[path] = self._pool.submit(_hash, path, array)
+        self._begun[path] = self._pool.submit(_crc32, path, array)
 
     def of(self, root: Group) -> dict[str, str]:
         """The digest in hexadecimal of every group and dataset by its path; FORMAT.md has the recipe.
@@ -85,54 +87,61 @@ class BackgroundDigests:
         for path in sorted(arrays.keys() - self._begun.keys(), key=lambda path: -arrays[path].nbytes):
             self.begin(path, arrays[path])
         return {
-            path: self._begun[path].result() if path in arrays else _hash(path, node) for path, node in nodes.items()
+            path: self._begun[path].result() if path in arrays else _crc32(path, node) for path, node in nodes.items()
         }
 
 
 def no_digests(root: Group) -> dict[str, str]:
     """What `BackgroundDigests.of` returns, with zeros in it."""
-    return dict.fromkeys(_digested(root), "0" * 64)
+    return dict.fromkeys(_digested(root), "0" * 8)
+
+
+def digests_of_version_2(root: Group) -> dict[str, str]:
+    """SHA-256 where `BackgroundDigests.of` has CRC-32."""
+    return {path: _sha256(_fed(path, node)) for path, node in _digested(root).items()}
+
+
+def digest_of_version_1(root: Group) -> str:
+    """SHA-256 over everything in the tree but the root's `digest` attribute."""
+    nodes = sorted(root.walk(), key=lambda item: item[0].encode())
+    return f"sha256:{_sha256(piece for path, node in nodes for piece in _fed(path, node))}"
+
+
+def digest_of_table(table: np.ndarray) -> str:
+    """The root attribute `digest` for the dataset `digests`."""
+    return f"sha256:{_sha256([table.tobytes()])}"
 
 
 def _digested(root: Group) -> dict[str, "Group | np.ndarray"]:
     return dict(sorted((item for item in root.walk() if item[0] != f"/{spec.DIGESTS}"), key=lambda i: i[0].encode()))
 
 
-def digest_of_table(table: np.ndarray) -> str:
-    """The root attribute `digest` for the dataset `digests`."""
-    return f"sha256:{hashlib.sha256(table.tobytes()).hexdigest()}"
+def _crc32(path: str, node: Group | np.ndarray) -> str:
+    return f"{functools.reduce(lambda total, piece: zlib.crc32(piece, total), _fed(path, node), 0):08x}"
 
 
-def digest_of_version_1(root: Group) -> str:
-    """SHA-256 over everything in the tree but the root's `digest` attribute."""
+def _sha256(pieces: Iterable[bytes | memoryview]) -> str:
     total = hashlib.sha256()
-    for path, node in sorted(root.walk(), key=lambda item: item[0].encode()):
-        _feed_node(total, path, node)
-    return f"sha256:{total.hexdigest()}"
-
-
-def _hash(path: str, node: Group | np.ndarray) -> str:
-    total = hashlib.sha256()
-    _feed_node(total, path, node)
+    for piece in pieces:
+        total.update(piece)
     return total.hexdigest()
 
 
-def _feed_node(total: Any, path: str, node: Group | np.ndarray) -> None:
-    _feed(total, path)
+def _fed(path: str, node: Group | np.ndarray) -> Iterator[bytes | memoryview]:
+    """The bytes that a digest is taken of."""
+    yield _framed(path)
     if isinstance(node, Group):
-        _feed(total, "group")
+        yield _framed("group")
         for name in sorted(node.attributes, key=str.encode):
             if (path, name) != ("/", spec.DIGEST):
                 value = node.attributes[name]
-                _feed(total, name, "integer" if isinstance(value, int) else "text", str(value))
+                yield _framed(name, "integer" if isinstance(value, int) else "text", str(value))
     else:
-        _feed(total, "dataset", node.dtype.str, ",".join(map(str, node.shape)))
-        total.update(node.nbytes.to_bytes(8, "little"))
-        total.update(np.ascontiguousarray(node).reshape(-1).view(np.uint8).data)
+        yield _framed("dataset", node.dtype.str, ",".join(map(str, node.shape)))
+        yield node.nbytes.to_bytes(8, "little")
+        yield np.ascontiguousarray(node).reshape(-1).view(np.uint8).data
 
 
-def _feed(total: Any, *texts: str) -> None:
+def _framed(*texts: str) -> bytes:
     # The length in front keeps "ab", "c" apart from "a", "bc".
-    for text in texts:
-        encoded = text.encode()
-        total.update(len(encoded).to_bytes(8, "little") + encoded)
+    return b"".join(len(encoded).to_bytes(8, "little") + encoded for encoded in map(str.encode, texts))

@@ -1,8 +1,8 @@
-"""Make `tests/data/checkpoint_v<N>.h5` and `network_v<N>.h5`, which every later version must read.
+"""Make `tests/data/checkpoint_v<N>.h5`, `state_v<N>.h5` and `network_v<N>.h5`, which every later version must read.
 
-They are of format version N, and of version N of the kind `network`. Run once for each version, by hand, with the
-code that first writes it: `python tests/make_checkpoint.py`. The files carry their own expected predictions in the
-provenance.
+The first two, a network and the state of a run, are of format version N, the third is of version N of the kind
+`network`. Run once for each version, by hand, with the code that first writes it: `python tests/make_checkpoint.py`.
+The files carry what is expected of them in the provenance, a network its predictions.
 """
 
 from pathlib import Path
@@ -25,6 +25,8 @@ def main() -> None:
     for name, kind in ((f"checkpoint_v{FORMAT_VERSION}", "residual"), (f"network_v{VERSION}", "stochastic-depth")):
         if not (DATA / f"{name}.h5").exists():
             make(DATA / f"{name}.h5", kind)
+    if not (DATA / f"state_v{FORMAT_VERSION}.h5").exists():
+        make_state(DATA / f"state_v{FORMAT_VERSION}.h5")
 
 
 def make(path: Path, kind: str) -> None:
@@ -48,6 +50,14 @@ def make(path: Path, kind: str) -> None:
         "history": history,
     }
     checkpoints.save(network, path, history=history, provenance=provenance)
+
+
+def make_state(path: Path) -> None:
+    """Write one file, the state of an optimizer."""
+    momentum = torch.arange(15.0).view(3, 5)
+    state = {"slots": {0: {"step": 3, "betas": (0.9, 0.999), "momentum": momentum, "used": momentum > 4}}}
+    provenance = {"momentum": momentum.tolist(), "used": (momentum > 4).tolist()}
+    checkpoints.save(checkpoints.RunState(state), path, provenance=provenance)
 
 
 if __name__ == "__main__":

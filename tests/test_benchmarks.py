@@ -3,10 +3,12 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from click.testing import CliRunner
 
 import checkpoints
 from pipelines.cli import main
+from pretrain.exceptions import CheckpointError
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TIMED = ["floor-float32", "floor-bfloat16", "pretrain-float32", "pretrain-bfloat16", "BernoulliRBM"]
@@ -210,6 +213,20 @@ def test_the_fuzzer_sees_what_it_looks_for(monkeypatch, tmp_path):
     assert fuzzer.judge(source, "another digest", forged=False)[0] == "wrong numbers"
     monkeypatch.setattr(fuzzer, "content", lambda path: 1 / 0)
     assert fuzzer.judge(source, expected, forged=True)[0] == "other error"
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_the_forger_knows_the_digests_of_each_version(monkeypatch, tmp_path, version):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    mutations = importlib.import_module("checkpoint_mutations")
+    path = tmp_path / "net.h5"
+    shutil.copy(Path(__file__).parent / "data" / f"checkpoint_v{version}.h5", path)
+    with h5py.File(path, "r+") as file:
+        file["network/head/bias"][1] = 3
+    with pytest.raises(CheckpointError, match="does not have the digest"):
+        checkpoints.load(path)
+    assert mutations.forge(path)
+    assert checkpoints.load(path).head.bias[1] == 3
 
 
 def test_folds_of_digits(tmp_path):

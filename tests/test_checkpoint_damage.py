@@ -66,7 +66,7 @@ def test_a_newer_version_says_which_is_needed(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file.attrs["format_version"] = FORMAT_VERSION + 1
         file.create_group("anything")  # is not looked at: the version comes first
-    with pytest.raises(FormatVersionError, match=r"in version 3 .*reads up to version 2. Update pretrain"):
+    with pytest.raises(FormatVersionError, match=r"in version 4 .*reads up to version 3. Update pretrain"):
         checkpoints.load(path)
 
 
