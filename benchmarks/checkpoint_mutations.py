@@ -11,10 +11,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from checkpoints.codecs import seal
-from checkpoints.documents import document_array
+from checkpoints.codecs import put_digests
 from checkpoints.reading import read_tree
-from checkpoints.tree import digest_of_table, digest_of_version_1, digests_of_version_2
+from checkpoints.tree import BackgroundDigests, digest_of_version_1, digests_of_version_2
 
 INTEGERS = (0, 1, -1, 2, 3, 99, 1000, 2**31 - 1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63))
 TEXTS = (b"", b"\xff\xfe", b"{}", b"[]", b"stack", b"network", b"rbm", b"__import__", b"9" * 5000, b"[" * 30_000)
@@ -56,10 +55,11 @@ def forge(path: Path) -> bool:
         if version == 1:
             root.attributes["digest"] = digest_of_version_1(root)
         elif version == 2:
-            root.datasets["digests"] = document_array(digests_of_version_2(root), "The digests")
-            root.attributes["digest"] = digest_of_table(root.datasets["digests"])
+            put_digests(root, digests_of_version_2(root))
         else:
-            seal(root)
+            with BackgroundDigests() as background:
+                background.begin(root)
+                put_digests(root, background.of(root))
         with h5py.File(path, "r+") as file:
             if "digests" in root.datasets:
                 replace(file, "digests", root.datasets["digests"])

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from checkpoints import format as spec
 from checkpoints.child_process import verify_in_child
 from checkpoints.codecs import (
@@ -25,7 +27,7 @@ from checkpoints.reading import read_tree
 from checkpoints.scaling_codec import scaling_kind
 from checkpoints.stack_codec import SCALING
 from checkpoints.store import require_free, write_tree
-from checkpoints.tree import BackgroundDigests, Group
+from checkpoints.tree import Group, crc32_of_dataset
 from pretrain.exceptions import CheckpointError
 
 PathLike = str | os.PathLike[str]
@@ -62,9 +64,9 @@ def save(
     """
     target = Path(path)
     require_free(target, overwrite=overwrite)
-    with _naming(f"Cannot save to {target}"):
-        root = encode_root(obj, history, provenance)
-    write_tree(root, target, seal, overwrite=overwrite)
+    naming = _naming(f"Cannot save to {target}")
+    root = naming(encode_root)(obj, history, provenance)
+    write_tree(root, target, naming(seal), overwrite=overwrite)
 
 
 def load(path: PathLike) -> Any:
@@ -165,10 +167,14 @@ def read_history(path: PathLike) -> list[dict[str, Any]]:
 
 
 def _read_checked(path: PathLike) -> tuple[Group, dict[str, Any]]:
-    with BackgroundDigests() as background:
-        root = read_tree(Path(path), check_header, background.begin)
-        summary = check_root(root)
-        check_digest(root, background)
+    digests: dict[str, str] = {}
+
+    def see_dataset(place: str, array: np.ndarray, pieces: Iterator[memoryview]) -> None:
+        digests[place] = crc32_of_dataset(place, array, pieces)
+
+    root = read_tree(Path(path), check_header, see_dataset)
+    summary = check_root(root)
+    check_digest(root, digests)
     return root, summary
 
 

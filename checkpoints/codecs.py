@@ -4,7 +4,6 @@ A new kind of object is one codec module and one row in `MODEL_CODECS`.
 """
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +29,7 @@ from checkpoints.tree import (
     Group,
     digest_of_table,
     digest_of_version_1,
+    digests_of,
     digests_of_version_2,
     no_digests,
 )
@@ -66,7 +66,7 @@ KINDS = (*MODEL_CODECS, spec.ESTIMATOR)
 
 
 def encode_root(obj: Any, history: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any] | None) -> Group:
-    """The tree of a checkpoint of `obj`; what this returns can be loaded, once `seal` has put its digests into it."""
+    """The tree of a checkpoint of `obj`, which `seal` has to check and to put the digests into."""
     name = type(obj).__name__
     kind = _model_kind(obj)
     groups: dict[str, Group] = {}
@@ -88,21 +88,20 @@ def encode_root(obj: Any, history: Sequence[Mapping[str, Any]], provenance: Mapp
     root = Group(_header(kind), groups=groups)
     if provenance is not None:
         root.datasets[spec.PROVENANCE] = document_array(provenance, "The provenance")
-    _seal_with(root, no_digests(root))
-    check_root(root)
+    put_digests(root, no_digests(root))
     return root
 
 
 def seal(root: Group) -> None:
-    """Put the digests of everything in the tree into it; they take the place of others of the same length.
+    """Raise unless the tree can be loaded, and put the digests of everything in it in the place of others."""
+    with BackgroundDigests() as background:
+        background.begin(root)
+        check_root(root)
+        put_digests(root, background.of(root))
 
-    One processor is left to whoever writes the tree meanwhile.
-    """
-    with BackgroundDigests(max(1, (os.cpu_count() or 1) - 1)) as background:
-        _seal_with(root, background.of(root))
 
-
-def _seal_with(root: Group, table: dict[str, str]) -> None:
+def put_digests(root: Group, table: dict[str, str]) -> None:
+    """Make these the digests of a tree."""
     root.datasets[spec.DIGESTS] = document_array(table, "The digests")
     root.attributes[spec.DIGEST] = digest_of_table(root.datasets[spec.DIGESTS])
 
@@ -153,11 +152,8 @@ def check_root(root: Group) -> dict[str, Any]:
     return {"kind": kind, "model": model, "layers": layers, "estimator": estimator or None}
 
 
-def check_digest(root: Group, background: BackgroundDigests) -> None:
-    """Raise unless the tree has the digests that the file tells, naming the first place that has not.
-
-    `background` may have begun with some.
-    """
+def check_digest(root: Group, of_datasets: Mapping[str, str]) -> None:
+    """Raise unless the tree, whose datasets have these digests, has those that the file tells; the first is named."""
     stored, version = root.attributes[spec.DIGEST], root.attributes["format_version"]
     if version == 1:
         _require_digest("The content", stored, digest_of_version_1(root))
@@ -165,7 +161,7 @@ def check_digest(root: Group, background: BackgroundDigests) -> None:
     where = f"/{spec.DIGESTS}"
     _require_digest(where, stored, digest_of_table(root.datasets[spec.DIGESTS]))
     table = read_document_array(root.datasets[spec.DIGESTS], where)
-    found = digests_of_version_2(root) if version == 2 else background.of(root)
+    found = digests_of_version_2(root) if version == 2 else digests_of(root, of_datasets)
     if set(table) != set(found):
         raise CheckpointError(
             f"{where} must name every group and dataset; it differs in "

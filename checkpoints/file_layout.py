@@ -1,7 +1,7 @@
 """A tree as an HDF5 file in which every array has its place and none is written yet.
 
 HDF5 writes groups, attributes and headers, which are small, to memory; the arrays go from where they are straight to
-their places in the file, while their digests are computed, which the file is completed with. HDF5 never writes to the
+their places in the file, which is completed with their digests. HDF5 never writes to the
 disk itself: a disk that is full leaves the library fit to crash later on.
 """
 

@@ -9,7 +9,7 @@ import torch
 
 from checkpoints import format as spec
 from checkpoints.checkpoint_file import PathLike
-from checkpoints.codecs import MODEL_CODECS, encode_root
+from checkpoints.codecs import MODEL_CODECS, check_root, encode_root
 from checkpoints.onnx_graph import to_onnx
 from checkpoints.plain_modules import to_torch
 from checkpoints.run_state import RunState
@@ -72,7 +72,9 @@ def _content(obj: Any, to: str) -> bytes | memoryview:
 def _arrays(obj: Any) -> dict[str, np.ndarray]:
     """The datasets of the model by their paths in the file; its settings as text under `PATH/config`."""
     arrays: dict[str, np.ndarray] = {}
-    for kind, group in encode_root(obj, (), None).groups.items():
+    root = encode_root(obj, (), None)
+    check_root(root)
+    for kind, group in root.groups.items():
         if kind in MODEL_CODECS:
             for path, node in group.walk(kind):
                 if isinstance(node, np.ndarray):

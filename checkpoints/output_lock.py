@@ -72,8 +72,10 @@ def _acquire(lock: Path, target: Path, wait: bool) -> int | None:
                 os.close(descriptor)
                 raise
         if _is_still(descriptor, lock):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, owner.encode(), 0)
+            n_written = os.pwrite(descriptor, owner.encode(), 0)
+            os.ftruncate(
+                descriptor, n_written
+            )  # of a file cut to nothing ext4 would wait for the disk when it is closed
             return descriptor
         os.close(descriptor)
 

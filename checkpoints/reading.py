@@ -7,7 +7,9 @@ has memory: a file with holes may have more bytes than any disk.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,10 @@ from checkpoints import format as spec
 from checkpoints.tree import Group
 from pretrain.exceptions import CheckpointError
 
+Pieces = Iterator[memoryview]
 _LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
 _CHECKSUM_BYTES = 4
+_PIECE = 2**20  # bytes that are read and seen together: they stay in the processor's cache
 _MEMORY_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 # What h5py and HDF5 raise on damaged structures.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
@@ -30,12 +34,18 @@ _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError
 def read_tree(
     path: Path,
     check_header: Callable[[dict[str, Any]], None],
-    see_dataset: Callable[[str, np.ndarray], None] = lambda path, array: None,
+    see_dataset: Callable[[str, np.ndarray, Pieces], object] = lambda path, array, pieces: deque(pieces, 0),
 ) -> Group:
     """Read a whole file.
 
-    `check_header` sees the root's attributes before anything else is read, `see_dataset` each dataset and its path
-    as soon as it is there.
+    Parameters
+    ----------
+    path : Path
+    check_header : callable
+        Sees the root's attributes before anything else is read.
+    see_dataset : callable
+        Sees each dataset: its path, the array, and the array's bytes, piece by piece, which are read as it takes
+        them; it must take all. Several datasets are read at a time, in threads.
     """
     if not os.path.isfile(path):
         what = "it is no regular file" if os.path.exists(path) else "there is no such file"
@@ -49,18 +59,25 @@ def read_tree(
         file = h5f.open(bytes(path), h5f.ACC_RDONLY, fapl=access)
         try:
             root = h5g.open(file, b"/")
-            check_header(_TreeReader(root, os.path.getsize(path), see_dataset).attributes(root, "/"))
-            return _TreeReader(root, os.path.getsize(path), see_dataset).group(root, "")
+            check_header(_TreeReader(root, os.path.getsize(path)).attributes(root, "/"))
+            reader = _TreeReader(root, os.path.getsize(path))
+            tree = reader.group(root, "")
+            reader.fill(file.get_vfd_handle(), see_dataset)
+            return tree
         finally:
             file.close()
 
 
 class _TreeReader:
-    """Walks one file, keeping count of the bytes that are claimed and of the objects already met."""
+    """Walks one file, keeping count of the bytes that are claimed and of the objects already met.
 
-    def __init__(self, root: Any, file_bytes: int, see_dataset: Callable[[str, np.ndarray], None]) -> None:
-        self.file_bytes, self.see_dataset = file_bytes, see_dataset
+    Datasets that lie in the file as they are in memory get no content before `fill`.
+    """
+
+    def __init__(self, root: Any, file_bytes: int) -> None:
+        self.file_bytes = file_bytes
         self.claimed_bytes = 0
+        self.places: list[tuple[str, np.ndarray, int | None]] = []  # with offsets; without one, it has been read
         self.seen: set[int] = {h5o.get_info(root).addr}
 
     def group(self, handle: Any, path: str) -> Group:
@@ -75,6 +92,18 @@ class _TreeReader:
             with _naming_damage(where):
                 self._member(handle, name, where, tree)
         return tree
+
+    def fill(self, file: int, see_dataset: Callable[[str, np.ndarray, Pieces], object]) -> None:
+        """Read the content of all datasets, the largest first, from the file with this descriptor."""
+
+        def see(where: str, array: np.ndarray, offset: int | None) -> None:
+            with _naming_damage(where):
+                see_dataset(where, array, _pieces(file, array, offset))
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            places = sorted(self.places, key=lambda place: -place[1].nbytes)
+            for done in [pool.submit(see, *place) for place in places]:
+                done.result()
 
     def attributes(self, handle: Any, path: str) -> dict[str, Any]:
         """The attributes of a group."""
@@ -116,7 +145,6 @@ class _TreeReader:
             tree.groups[key] = self.group(h5g.open(parent, name), where)
         elif info.type == h5o.TYPE_DATASET:
             tree.datasets[key] = self._dataset(h5d.open(parent, name), where)
-            self.see_dataset(where, tree.datasets[key])
         else:
             raise CheckpointError(f"{where} is neither a group nor a dataset; remove it.")
 
@@ -133,8 +161,10 @@ class _TreeReader:
         if n_bytes:
             self._require_stored(handle, where, n_bytes, dtype)
         array = np.empty(shape, dtype)
-        if n_bytes:
+        offset = handle.get_offset() if handle.get_create_plist().get_layout() == h5d.CONTIGUOUS else None
+        if n_bytes and offset is None:
             handle.read(h5s.ALL, h5s.ALL, array, handle.get_type())
+        self.places.append((where, array, offset))
         return array
 
     def _require_stored(self, handle: Any, where: str, n_bytes: int, dtype: np.dtype) -> None:
@@ -151,6 +181,20 @@ class _TreeReader:
             raise CheckpointError(
                 f"{where} should take {wanted} bytes in the file, but {stored} are there; the file is damaged."
             )
+
+
+def _pieces(file: int, array: np.ndarray, offset: int | None) -> Pieces:
+    """The bytes of an array, in order; with an offset, they come from there."""
+    left = memoryview(array.reshape(-1).view(np.uint8).data)
+    while left:
+        piece = left[:_PIECE]
+        if offset is not None:
+            n_read = os.preadv(file, [piece], offset)
+            if not n_read:
+                raise OSError("the file ends before it does")
+            piece, offset = piece[:n_read], offset + n_read
+        yield piece
+        left = left[len(piece) :]
 
 
 @contextmanager

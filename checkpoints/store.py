@@ -37,7 +37,8 @@ def write_tree(root: Group, path: Path, seal: Callable[[Group], None], *, overwr
         With digests of the right length.
     path : Path
     seal : callable
-        Puts the digests into the tree; it runs while the arrays are on their way to the disk.
+        Checks the tree and puts the digests into it, while the arrays are on their way from memory to the disk.
+        Where it raises, no file appears.
     overwrite : bool
 
     Raises
@@ -47,10 +48,11 @@ def write_tree(root: Group, path: Path, seal: Callable[[Group], None], *, overwr
         the file, or there is a file and `overwrite` is False.
     """
     layout = FileLayout(root)
-    with closing(layout), _new_file(path, overwrite=overwrite) as file, ThreadPoolExecutor(1) as writer:
-        written = writer.submit(_write, file, layout.arrays)
+    with closing(layout), _new_file(path, overwrite=overwrite) as file, ThreadPoolExecutor(1) as disk:
+        _write(file, layout.arrays)
+        synced = disk.submit(os.fsync, file)  # the processors have nothing to do with it
         seal(root)
-        written.result()
+        synced.result()
         size, rest = layout.completed(root)
         os.ftruncate(file, size)
         _write(file, rest)
@@ -97,6 +99,7 @@ def _new_file(path: Path, *, overwrite: bool) -> Iterator[int]:
             file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             try:
                 yield file
+                os.fsync(file)
             finally:
                 os.close(file)
         with suppress(OSError):  # the rename is done; some file systems cannot sync a folder
@@ -121,14 +124,13 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 
 def _write(file: int, parts: Sequence[tuple[int, Any]]) -> None:
-    """Write parts at their offsets, and all that they have in memory to the disk."""
+    """Write parts at their offsets."""
     for offset, part in parts:
         content = np.ascontiguousarray(part).reshape(-1).view(np.uint8).data if isinstance(part, np.ndarray) else part
         left = memoryview(content)
         while left:
             n_written = os.pwrite(file, left, offset)
             left, offset = left[n_written:], offset + n_written
-    os.fsync(file)
 
 
 def _sync(path: Path) -> None:

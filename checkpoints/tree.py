@@ -9,7 +9,7 @@ import functools
 import hashlib
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -56,15 +56,10 @@ class BackgroundDigests:
     """CRC-32 of what a tree holds, taken by threads of their own while the caller does something else.
 
     A context manager; what has not begun when it is left never does.
-
-    Parameters
-    ----------
-    n_threads : int or None
-        Default: as many as there are processors.
     """
 
-    def __init__(self, n_threads: int | None = None) -> None:
-        self._pool = ThreadPoolExecutor(n_threads or os.cpu_count())  # zlib lets other threads run
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(os.cpu_count())  # zlib lets other threads run
         self._begun: dict[str, Future[str]] = {}
 
     def __enter__(self) -> "BackgroundDigests":
@@ -73,31 +68,40 @@ class BackgroundDigests:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def begin(self, path: str, array: np.ndarray) -> None:
-        """Begin with a dataset, which may not change from now on."""
-        self._begun[path] = self._pool.submit(_crc32, path, array)
+    def begin(self, root: Group) -> None:
+        """Begin with every dataset of a tree, the largest first; they may not change from now on."""
+        arrays = [(path, node) for path, node in _digested(root).items() if not isinstance(node, Group)]
+        for path, array in sorted(arrays, key=lambda item: -item[1].nbytes):
+            self._begun[path] = self._pool.submit(crc32_of_dataset, path, array)
 
     def of(self, root: Group) -> dict[str, str]:
-        """The digest in hexadecimal of every group and dataset by its path; FORMAT.md has the recipe.
+        """What `digests_of` returns for the tree that they have begun with."""
+        return digests_of(root, {path: digest.result() for path, digest in self._begun.items()})
 
-        What the digests themselves stand in is left out: the dataset `digests`, and the root's attribute `digest`.
-        """
-        nodes = _digested(root)
-        arrays = {path: node for path, node in nodes.items() if not isinstance(node, Group)}
-        for path in sorted(arrays.keys() - self._begun.keys(), key=lambda path: -arrays[path].nbytes):
-            self.begin(path, arrays[path])
-        return {
-            path: self._begun[path].result() if path in arrays else _crc32(path, node) for path, node in nodes.items()
-        }
+
+def digests_of(root: Group, of_datasets: Mapping[str, str]) -> dict[str, str]:
+    """The digest in hexadecimal of every group and dataset by its path; FORMAT.md has the recipe.
+
+    What the digests themselves stand in is left out: the dataset `digests`, and the root's attribute `digest`.
+    """
+    return {
+        path: _crc32(_fed_by_group(path, node)) if isinstance(node, Group) else of_datasets[path]
+        for path, node in _digested(root).items()
+    }
+
+
+def crc32_of_dataset(path: str, array: np.ndarray, pieces: Iterable[memoryview] | None = None) -> str:
+    """The digest of a dataset; its bytes are taken from `pieces` where they are on their way only."""
+    return _crc32(_fed_by_dataset(path, array, pieces))
 
 
 def no_digests(root: Group) -> dict[str, str]:
-    """What `BackgroundDigests.of` returns, with zeros in it."""
+    """What `digests_of` returns, with zeros in it."""
     return dict.fromkeys(_digested(root), "0" * 8)
 
 
 def digests_of_version_2(root: Group) -> dict[str, str]:
-    """SHA-256 where `BackgroundDigests.of` has CRC-32."""
+    """SHA-256 where `digests_of` has CRC-32."""
     return {path: _sha256(_fed(path, node)) for path, node in _digested(root).items()}
 
 
@@ -116,8 +120,8 @@ def _digested(root: Group) -> dict[str, "Group | np.ndarray"]:
     return dict(sorted((item for item in root.walk() if item[0] != f"/{spec.DIGESTS}"), key=lambda i: i[0].encode()))
 
 
-def _crc32(path: str, node: Group | np.ndarray) -> str:
-    return f"{functools.reduce(lambda total, piece: zlib.crc32(piece, total), _fed(path, node), 0):08x}"
+def _crc32(pieces: Iterable[bytes | memoryview]) -> str:
+    return f"{functools.reduce(lambda total, piece: zlib.crc32(piece, total), pieces, 0):08x}"
 
 
 def _sha256(pieces: Iterable[bytes | memoryview]) -> str:
@@ -129,17 +133,23 @@ def _sha256(pieces: Iterable[bytes | memoryview]) -> str:
 
 def _fed(path: str, node: Group | np.ndarray) -> Iterator[bytes | memoryview]:
     """The bytes that a digest is taken of."""
-    yield _framed(path)
-    if isinstance(node, Group):
-        yield _framed("group")
-        for name in sorted(node.attributes, key=str.encode):
-            if (path, name) != ("/", spec.DIGEST):
-                value = node.attributes[name]
-                yield _framed(name, "integer" if isinstance(value, int) else "text", str(value))
-    else:
-        yield _framed("dataset", node.dtype.str, ",".join(map(str, node.shape)))
-        yield node.nbytes.to_bytes(8, "little")
-        yield np.ascontiguousarray(node).reshape(-1).view(np.uint8).data
+    return _fed_by_group(path, node) if isinstance(node, Group) else _fed_by_dataset(path, node)
+
+
+def _fed_by_group(path: str, group: Group) -> Iterator[bytes]:
+    yield _framed(path, "group")
+    for name in sorted(group.attributes, key=str.encode):
+        if (path, name) != ("/", spec.DIGEST):
+            value = group.attributes[name]
+            yield _framed(name, "integer" if isinstance(value, int) else "text", str(value))
+
+
+def _fed_by_dataset(
+    path: str, array: np.ndarray, pieces: Iterable[memoryview] | None = None
+) -> Iterator[bytes | memoryview]:
+    yield _framed(path, "dataset", array.dtype.str, ",".join(map(str, array.shape)))
+    yield array.nbytes.to_bytes(8, "little")
+    yield from [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data] if pieces is None else pieces
 
 
 def _framed(*texts: str) -> bytes:

@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -114,6 +115,13 @@ def test_the_second_process_with_one_output_is_refused(tmp_path: Path) -> None:
     with checkpoints.output_lock(path), checkpoints.output_lock(path):  # by the same process
         checkpoints.save(small_stack(), path, overwrite=True)
     assert sorted(os.listdir(tmp_path)) == ["m.h5", "other.h5"]
+
+
+def test_a_stale_lock_with_a_long_name_in_it_is_taken_over(tmp_path: Path) -> None:
+    lock = tmp_path / ".m.h5.lock"
+    lock.write_text("1234567 " + "a" * 300)
+    with checkpoints.output_lock(tmp_path / "m.h5"):
+        assert lock.read_text() == f"{os.getpid()} {socket.gethostname()}"
 
 
 def test_a_process_may_wait_for_another(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Damaged and hostile files are refused, and the error names the place inside the file that is wrong."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import checkpoints
+from checkpoints import reading
 from checkpoints.format import FORMAT_VERSION
 from pretrain.baselines import scratch_network
 from pretrain.exceptions import CheckpointError, FormatVersionError
@@ -251,6 +253,31 @@ def test_a_flipped_bit_in_a_weight_is_found_where_it_is(path: Path) -> None:
     content[start + 9] ^= 1
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="/network/layers/00/weight does not have the digest"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize("n_bytes", [1, 64, 100])
+def test_what_is_read_piece_by_piece_is_checked_in_all_pieces(
+    path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int
+) -> None:
+    monkeypatch.setattr(reading, "_PIECE", 1000)
+    preadv = os.preadv  # the system may give less than was asked for
+    monkeypatch.setattr(os, "preadv", lambda file, views, offset: preadv(file, [views[0][:n_bytes]], offset))
+    expected, content = make_network().state_dict(), path.read_bytes()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in checkpoints.load(path).state_dict().items())
+    with h5py.File(path) as file:
+        start, length = file["network/layers/00/weight"].id.get_offset(), 5 * 7 * 4
+    for place in (0, 63, 64, 101, length - 1):
+        path.write_bytes(
+            content[: start + place] + bytes([content[start + place] ^ 1]) + content[start + place + 1 :]
+        )
+        with pytest.raises(CheckpointError, match="/network/layers/00/weight does not have the digest"):
+            checkpoints.load(path)
+
+
+def test_a_file_that_ends_while_it_is_read_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "preadv", lambda *_: 0)
+    with pytest.raises(CheckpointError, match=r"/.* cannot be read: the file ends before it does. .*cut short"):
         checkpoints.load(path)
 
 

@@ -65,6 +65,21 @@ def test_a_failure_leaves_the_old_file_and_no_temporary(
     assert os.listdir(path.parent) == ["net.h5"]
 
 
+@pytest.mark.parametrize("n_before", [0, 1])
+def test_arrays_and_the_rest_are_both_synced(path: Path, monkeypatch: pytest.MonkeyPatch, n_before: int) -> None:
+    before, left = path.read_bytes(), [n_before]
+
+    def fail_once(_: int) -> None:
+        left[0] -= 1
+        if left[0] == -1:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    with pytest.raises(CheckpointError, match="Input/output error"):
+        checkpoints.save(Stack([RBM(3, 2)]), path, overwrite=True)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_not_saved(path: Path, value: float) -> None:
     network, before = make_network(), path.read_bytes()
@@ -72,6 +87,9 @@ def test_weights_that_are_not_finite_are_not_saved(path: Path, value: float) -> 
     with pytest.raises(CheckpointError, match=r"/network/layers/01/weight must hold finite numbers; 1 of 15"):
         checkpoints.save(network, path, overwrite=True)
     assert path.read_bytes() == before
+    with pytest.raises(CheckpointError, match=f"Cannot save to {path.parent}/new.h5: /network/layers/01/weight must"):
+        checkpoints.save(network, path.with_name("new.h5"))
+    assert os.listdir(path.parent) == ["net.h5"]
 
 
 def test_what_is_no_model_is_not_saved(tmp_path: Path) -> None:

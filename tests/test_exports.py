@@ -205,6 +205,14 @@ def test_a_generative_model_has_arrays_and_no_graph(tmp_path: Path) -> None:
         np.testing.assert_array_equal(arrays["dbn/memory/weight"], model.dbn_.memory.weight.detach())
 
 
+def test_weights_that_are_not_finite_are_not_exported(tmp_path: Path) -> None:
+    stack = Stack([RBM(7, 5)])
+    stack.layers[0].weight.data[2, 4] = float("nan")
+    with pytest.raises(CheckpointError, match=r"/stack/layers/00/weight must hold finite numbers; 1 of 35"):
+        checkpoints.export(stack, tmp_path / "m.npz", "npz")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_state_of_a_run_is_no_model(tmp_path: Path) -> None:
     checkpoints.save(checkpoints.RunState({"epoch": 3}), tmp_path / "net.h5.resume")
     for to in ("npz", "onnx"):
