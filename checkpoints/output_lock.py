@@ -73,9 +73,8 @@ def _acquire(lock: Path, target: Path, wait: bool) -> int | None:
                 raise
         if _is_still(descriptor, lock):
             n_written = os.pwrite(descriptor, owner.encode(), 0)
-            os.ftruncate(
-                descriptor, n_written
-            )  # of a file cut to nothing ext4 would wait for the disk when it is closed
+            # After, not before: of a file cut to nothing ext4 would wait for the disk when it is closed.
+            os.ftruncate(descriptor, n_written)
             return descriptor
         os.close(descriptor)
 
