@@ -157,9 +157,7 @@ def test_a_study_is_not_run_again_unless_it_is_asked_for(toy, tmp_path):
 
 def test_text_is_escaped_on_the_page_and_other_versions_are_left_out(toy, tmp_path):
     study("toy", "--seeds", 2, "-o", tmp_path)
-    toy["toy"] = dataclasses.replace(
-        make_toy("Less <i>is</i> more."), judge=lambda _: Verdict([judge(_).parts[0]] * 0)
-    )
+    toy["toy"] = dataclasses.replace(make_toy("Less <i>is</i> more."), judge=lambda results: Verdict([]))
     page.write_page(tmp_path)
     assert "Less &lt;i&gt;is&lt;/i&gt; more." in (tmp_path / "studies.html").read_text()
     toy["toy"] = dataclasses.replace(toy["toy"], trials=lambda scale: [Trial("new", "relu", SIZES, plan(1))])

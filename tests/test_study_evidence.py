@@ -56,6 +56,9 @@ RECORDS = [{"trial": t, "seed": s, "loss": 10 * s + k} for s in (1, 0) for k, t 
 def test_results_are_paired_by_the_seed():
     results = Results(RECORDS)
     assert results.seeds == [0, 1]
+    late = [{**record, "seed": 10 - 7 * record["seed"]} for record in RECORDS]
+    assert Results(late).seeds == [3, 10]
+    np.testing.assert_array_equal(Results(late).of("b", "loss"), [11, 1])
     np.testing.assert_array_equal(results.of("b", "loss"), [1, 11])
     assert results.mean("a", "loss") == 5
     with pytest.raises(DataError, match="no trial 'c'; it has a, b"):

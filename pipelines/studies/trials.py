@@ -83,7 +83,7 @@ class TrialBench:
             "seconds": sum(epoch["seconds"] for epoch in history),
             "compute_seconds": compute_seconds,
         }
-        return record | (self._guesses(trial) if diverged else self._figures(trial, network, X, y, history))
+        return record | (self._guesses(trial, y) if diverged else self._figures(trial, network, X, y, history))
 
     @property
     def _targets(self) -> Targets:
@@ -193,11 +193,14 @@ class TrialBench:
             figures["validation_loss"] = history[-1]["validation_loss"]
         return figures | (self._draw_figures(network, trial.dropout_draws) if trial.dropout_draws else {})
 
-    def _guesses(self, trial: Trial) -> dict[str, float]:
+    def _guesses(self, trial: Trial, y: np.ndarray) -> dict[str, float]:
+        """Figures of a network that gives every row the most frequent class; `y` are those of the labelled rows."""
         labels, counts = np.unique(self.prepared.train_labels(), return_counts=True)
-        error = 100 * float((self.prepared.test_labels() != labels[counts.argmax()]).mean())
+        guess = counts.argmax()
+        error = 100 * float((self.prepared.test_labels() != labels[guess]).mean())
         loss = math.log(self._targets.n_outputs)
-        figures = {"train_loss": loss, "train_error": error, "test_error": error, "validation_loss": loss}
+        figures = {"train_loss": loss, "test_error": error, "validation_loss": loss}
+        figures["train_error"] = 100 * float((y != guess).mean())
         areas = dict.fromkeys(("draw_area", "output_area"), AREA_OF_GUESSING)
         return figures | ({"draw_error": error, **areas} if trial.dropout_draws else {})
 
