@@ -15,6 +15,7 @@ from torch.nn import functional
 import checkpoints
 from pipelines.cli import main
 from pretrain.baselines import scratch_network
+from pretrain.dropout import Dropout
 from pretrain.estimators import ScratchClassifier
 from pretrain.exceptions import CheckpointError, SettingsError
 from pretrain.finetuning import Finetuning
@@ -154,6 +155,67 @@ def test_blocks(preactivation, residual, n_units, stride, seed):
     torch.testing.assert_close(block(x), expected)
 
 
+@tiny
+def test_the_first_convolution_is_finished_where_what_follows_begins_with_a_convolution(name, seed):
+    first, x = make(name, seed).hidden[0], torch.randn(2, 3, 13, 12, generator=generator_of(seed))
+    made = functional.conv2d(x, first.convolution.weight, first.convolution.bias, padding=2 if name == "lenet" else 1)
+    expected = {
+        "lenet": lambda: functional.max_pool2d(made.relu(), 2),
+        "plain": lambda: norm(made, first.norm).relu(),
+        "residual": lambda: norm(made, first.norm).relu(),
+        "stochastic": lambda: norm(made, first.norm).relu(),
+    }.get(name, lambda: made)
+    torch.testing.assert_close(first(x), expected())
+
+
+def dropped(layer, seed):
+    """The layer in training but for its norms, and the units that it is about to drop, by another generator."""
+    layer.dropout.train().generator = generator_of(seed)
+    other = Dropout(layer.dropout.rate).train()
+    other.generator = generator_of(seed)
+    return other
+
+
+@pytest.mark.parametrize("preactivation", [False, True])
+def test_blocks_drop_units_between_their_convolutions(preactivation, seed):
+    block = randomise(ConvolutionBlock(3, 3, preactivation=preactivation, dropout=0.4), seed)
+    x, drop = torch.randn(2, 3, 7, 6, generator=generator_of(seed)), dropped(block, seed)
+
+    def first(z):
+        return functional.conv2d(z, block.convolution.weight, padding=1)
+
+    def second(z):
+        return functional.conv2d(z, block.outer.weight, padding=1)
+
+    if preactivation:
+        expected = x + second(norm(drop(first(norm(x, block.norm).relu())), block.outer_norm).relu())
+    else:
+        expected = (x + norm(second(drop(norm(first(x), block.norm).relu())), block.outer_norm)).relu()
+    torch.testing.assert_close(block(x), expected)
+
+
+@pytest.mark.parametrize("bottleneck", [False, True])
+def test_dense_blocks_drop_units_after_each_convolution(bottleneck, seed):
+    x = torch.randn(2, 3, 7, 6, generator=generator_of(seed))
+    layer = randomise(GrowthLayer(3, 2, bottleneck=bottleneck, dropout=0.4), seed)
+    drop, seen = dropped(layer, seed), x
+    if bottleneck:
+        seen = drop(functional.conv2d(norm(x, layer.inner_norm).relu(), layer.inner.weight))
+    grown = drop(functional.conv2d(norm(seen, layer.norm).relu(), layer.convolution.weight, padding=1))
+    torch.testing.assert_close(layer(x), torch.cat([x, grown], dim=1))
+    layer = randomise(TransitionLayer(3, 2, dropout=0.4), seed)
+    made = dropped(layer, seed)(functional.conv2d(norm(x, layer.norm).relu(), layer.convolution.weight))
+    torch.testing.assert_close(layer(x), functional.avg_pool2d(made, 2))
+
+
+@tiny
+def test_the_rate_of_dropout_reaches_every_layer(name):
+    network = make(name, dropout=0.4, input_dropout=0.3)
+    rates = [module.rate for module in network.hidden.modules() if isinstance(module, Dropout)]
+    assert rates == [0.4] * len(rates) != []
+    assert network.input_dropout.rate == 0.3
+
+
 def test_growth_and_transition(seed):
     x = torch.randn(2, 3, 7, 6, generator=generator_of(seed))
     layer = randomise(GrowthLayer(3, 2, bottleneck=True), seed)
@@ -215,6 +277,18 @@ def test_initial_weights_are_he_s(seed):
     again = scratch_network("resnet-20", 3072, (), 10, image_shape=CIFAR, generator=generator_of(seed))
     assert all(map(torch.equal, network.parameters(), again.parameters()))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_what_is_asked_for_reaches_the_network(task):
+    options = {"task": task, "initialisation": "gaussian", "dropout": 0.4, "input_dropout": 0.3}
+    network = scratch_image_network("resnet-20", CIFAR, 3, generator=generator_of(), **options)
+    spec = network.architecture
+    outputs = {"classification": "softmax", "multilabel": "sigmoid", "regression": "identity"}
+    assert (spec.task, spec.output_activation, spec.n_outputs) == (task, outputs[task], 3)
+    assert (spec.dropout, spec.input_dropout) == (0.4, 0.3)
+    assert network.hidden[5].convolution.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert network.head.weight.abs().max().item() == pytest.approx(np.sqrt(6 / (64 + 3)), rel=0.05)
 
 
 def pictures(image_shape, n=96):

@@ -10,6 +10,7 @@ from torch import nn
 
 from pretrain.activations import ACTIVATIONS, activation_function
 from pretrain.architecture import Architecture
+from pretrain.dropout import Dropout
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.hidden_layers import SHORTCUTS, DenseLayer, DenselyConnectedLayer, ResidualLayer
 from pretrain.network import Network
@@ -94,6 +95,16 @@ def test_shortcuts(shortcut, n_inputs, n_units, seed):
     # Of a dropped shortcut half of the entries are left, doubled.
     wanted = {0.0, 2.0} if shortcut == "dropped" else {scale}
     assert set(ratio.round(decimals=6).abs().flatten().tolist()) == wanted
+
+
+def test_a_residual_layer_drops_units_between_its_matrices(seed):
+    block = randomise(ResidualLayer(5, 5, "relu", dropout=0.4), seed).eval()
+    x = torch.from_numpy(rows(seed, 11, 5))
+    block.dropout.train().generator = generator_of(seed)
+    drop = Dropout(0.4).train()
+    drop.generator = generator_of(seed)
+    inner = drop(block.inner_norm(block.linear(block.norm(x).relu())).relu())
+    torch.testing.assert_close(block(x), x + inner @ block.outer.weight.T + block.outer.bias)
 
 
 def test_a_densely_connected_layer_keeps_its_inputs(seed):

@@ -109,7 +109,8 @@ def test_weights_of_zero_stay_zero():
 
 
 def test_rates_and_tasks():
-    assert make("relu", dropout=0.3, input_dropout=0.1).architecture.dropout == 0.3
+    spec = make("relu", dropout=0.3, input_dropout=0.1).architecture
+    assert (spec.dropout, spec.input_dropout) == (0.3, 0.1)
     assert make("relu-dropout").architecture.input_dropout == 0.2
     assert make("relu-bn", task="regression").architecture.output_activation == "identity"
 
