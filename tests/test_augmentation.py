@@ -1,4 +1,4 @@
-"""Shifted and mirrored images."""
+"""Images that are shifted, mirrored, cropped, turned and made noisy in training."""
 
 import numpy as np
 import pytest
@@ -182,3 +182,13 @@ def test_settings_of_augmentation_change_the_training(setting):
         settings = FinetuneSettings(crop=5)
         with pytest.raises(SettingsError, match="crop must be below the images' 5 pixels; got 5"):
             Finetuning(network, X, None, settings, seed=0, device="cpu", image_shape=(5, 5))
+
+
+def test_each_augmentation_has_its_own_random_numbers(seed):
+    network = scratch_autoencoder("sigmoid", 25, [3], generator=torch.Generator().manual_seed(0))
+    settings = FinetuneSettings(shift=1, flip=True, crop=1, rotation=5.0, noise=0.1)
+    X = np.zeros((4, 25), dtype=np.float32)
+    run = Finetuning(network, X, None, settings, seed=seed, device="cpu", image_shape=(5, 5))
+    names = ("shift", "flip", "crop", "rotation", "noise")
+    for name, state in zip(names, run._augment.state_dict()["generators"], strict=True):
+        assert torch.equal(state, RandomStreams(seed).generator(name).get_state())

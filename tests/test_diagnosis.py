@@ -70,6 +70,22 @@ def test_probe_scores_against_scikit_learn():
         )
 
 
+def test_figures_behind_the_advice_are_those_of_the_pretrained_layers(monkeypatch):
+    X = rows(n=120)
+    y = targets("DBNClassifier", X)
+    estimator = make("DBNClassifier", hidden_layer_sizes=(31, 17), pretrain_epochs=9, max_iter=5).fit(X, y)
+    seen = []
+    monkeypatch.setattr("pretrain.estimators.diagnosis.advise", lambda _, figures, *rest: seen.extend(figures) or [])
+    found = estimator.diagnose(X, y)
+    below, score_below = torch.from_numpy(X.astype(np.float32)), found.raw_score
+    for figures, layer, state in zip(seen, estimator._stack.layers, found.stages["pretrained"], strict=True):
+        assert figures.input_spread == pytest.approx(below.double().numpy().var(axis=0).mean() ** 0.5, rel=1e-5)
+        assert figures.probe_error == pytest.approx(100 * (1 - state.probe_score))
+        assert figures.probe_gain == pytest.approx(100 * (state.probe_score - score_below), abs=1e-9)
+        assert figures.weight_change == pytest.approx(state.weight_change)
+        below, score_below = layer.encode(below).detach(), state.probe_score
+
+
 def test_idle_units_are_counted_and_named():
     X, y = rows(n=120), targets("DBNClassifier", rows(n=120))
     estimator = make("DBNClassifier", hidden_layer_sizes=(20, 3)).fit(X, y)

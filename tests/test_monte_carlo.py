@@ -13,9 +13,11 @@ from torch import nn
 import checkpoints
 from pipelines.cli import main
 from pretrain.architecture import Architecture
+from pretrain.dropout import Dropout
 from pretrain.exceptions import SettingsError
 from pretrain.monte_carlo import predict_by_dropout
 from pretrain.network import Network
+from pretrain.random_streams import RandomStreams
 from pretrain.scaling import Scaling
 
 N_DRAWS = 4000
@@ -60,6 +62,19 @@ def test_mean_and_variance(task, seed):
     assert (np.abs(found.mean - mean) < 5 * error + 1e-4).all()
     np.testing.assert_allclose(found.variance, variance, rtol=0.15)
     assert found.mean.dtype == np.float32
+
+
+def test_the_variance_is_that_of_numpy_over_the_draws(seed):
+    network, X = make_network(seed), rows(seed, 7, 5)
+    found = predict_by_dropout(network, X, dropout_draws=3, seed=seed)
+    layers = [module for module in network.modules() if isinstance(module, Dropout)]
+    assert all(layer.generator is None for layer in layers)
+    generator = RandomStreams(seed).generator("dropout")
+    for layer in layers:
+        layer.train().generator = generator
+    drawn = np.stack([torch.softmax(network(torch.from_numpy(network.scaled(X))), 1).detach() for _ in range(3)])
+    np.testing.assert_allclose(found.mean, drawn.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found.variance, drawn.var(axis=0, ddof=1), rtol=1e-3, atol=1e-9)
 
 
 def test_the_mean_of_a_linear_network_is_what_weight_scaling_predicts(seed):

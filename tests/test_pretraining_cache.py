@@ -3,11 +3,15 @@
 import joblib
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from small_estimators import PRETRAINED, answers, every_pretrained, make, rows, same_weights, targets
 
+from pretrain.estimators.pretraining_cache import Pretraining, pretrained
 from pretrain.exceptions import SettingsError
+from pretrain.scaling import Scaling
+from pretrain.settings import SupervisedSettings, TrainingSettings
 
 WITH_MEMORY = [*PRETRAINED, "DeepAutoencoder"]
 GRID = {"max_iter": [1, 2, 3], "learning_rate_init": [1e-3, 1e-2], "alpha": [0.0, 1e-3]}
@@ -88,6 +92,23 @@ def test_other_rows_and_weights_are_trained_on(tmp_path, capsys):
     assert trainings(capsys) == 4
     found.fit(X, 2 - y)  # labels have no part in it
     assert trainings(capsys) == 0
+
+
+def test_rows_that_scale_to_the_same_keep_their_own_scaling(tmp_path):
+    X, y = rows(), targets("DBNClassifier", rows())
+    for factor in (1, 4):  # powers of two leave no remainder
+        kept = make("DBNClassifier", memory=str(tmp_path), scaling="minmax").fit(factor * X, y)
+        plain = make("DBNClassifier", scaling="minmax").fit(factor * X, y)
+        np.testing.assert_array_equal(kept.predict_proba(factor * X), plain.predict_proba(factor * X))
+
+
+def test_labels_have_a_part_in_layers_that_are_pretrained_with_them(tmp_path):
+    X = rows().astype(np.float32)
+    settings = SupervisedSettings(training=TrainingSettings(epochs=2, learning_rate=0.1))
+    for y in (np.arange(len(X)) % 2, np.arange(len(X)) % 3):
+        pretraining = Pretraining(X, (5, 3), settings, 0, Scaling.none(), "cpu", y)
+        kept, plain = (pretrained(pretraining, memory=memory, note=print)[0] for memory in (str(tmp_path), None))
+        assert all(map(torch.equal, kept.parameters(), plain.parameters()))
 
 
 def test_what_finetuning_refuses_is_refused_before_anything_is_kept(tmp_path):

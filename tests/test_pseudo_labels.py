@@ -68,6 +68,23 @@ def test_gradients_are_those_of_the_formula(seed):
     torch.testing.assert_close(loss, labelled.detach())  # the labelled rows' alone
 
 
+def test_rows_of_both_kinds_are_changed_and_only_labelled_ones_weighted(seed):
+    weight = torch.from_numpy(np.random.default_rng(seed).uniform(0.5, 1.5, len(X)).astype(np.float32))
+    network, batch = make_network(seed=seed), Batch(torch.from_numpy(X), torch.from_numpy(LABELS), weight)
+    learner, u = learner_of(network, seed), torch.from_numpy(OTHERS)
+    learner.augment = lambda x: x.flip(1)
+    learner.begin_epoch(7, 10)
+    learner.fill_gradients(batch)
+    found = [parameter.grad.clone() for parameter in network.parameters()]
+    with torch.no_grad():
+        classes = network(u).argmax(dim=1)  # of the rows as they are
+    labelled = functional.cross_entropy(network(batch.X.flip(1)), batch.y, reduction="none") @ weight / len(X)
+    pseudo = functional.cross_entropy(network(u.flip(1)), classes)
+    expected = torch.autograd.grad(labelled + 3 * pseudo, network.parameters())
+    for gradient, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, wanted)
+
+
 def test_pseudo_labels_are_found_without_dropout_and_learned_with_it(seed):
     network = make_network(seed=seed, dropout=0.9)
     learner = learner_of(network, seed)
@@ -88,11 +105,12 @@ def test_every_unlabelled_row_has_its_turn():
 
 
 def test_a_run_goes_on_where_it_was_stopped(seed):
+    others = rows(5, 130, N_FEATURES)  # of three batches
     straight, stopped = make_network(seed=seed, dropout=0.2), make_network(seed=seed, dropout=0.2)
-    finetune(straight, settings(), seed=seed, unlabelled=OTHERS)
+    finetune(straight, settings(), seed=seed, unlabelled=others)
     first = Finetuning(
         stopped, rows(seed, 23, 13), targets("classification", seed), settings(), seed=seed, device="cpu",
-        unlabelled=OTHERS, progress_seconds=0,
+        unlabelled=others, progress_seconds=0,
     )  # fmt: skip
     for _ in range(19):  # in the middle of an epoch
         next(first)
@@ -101,7 +119,7 @@ def test_a_run_goes_on_where_it_was_stopped(seed):
     other.load_state_dict(weights)
     second = Finetuning(
         other, rows(seed, 23, 13), targets("classification", seed), settings(), seed=seed, device="cpu",
-        unlabelled=OTHERS,
+        unlabelled=others,
     )  # fmt: skip
     second.load_state_dict(state)
     list(second)
