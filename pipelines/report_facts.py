@@ -154,15 +154,14 @@ def split_sentences(results: Mapping[str, Any]) -> list[str]:
         if any(n.endswith("early_stopping") and t == "yes" for n, t in _flat_settings(about["settings"]).items())
     ]
     searches = results.get("searches") or []
-    if searches:
-        budgets = "" if results["settings"]["labels"] == ["all"] else " Their labels are not counted in the budgets."
-        return [
-            *sentences,
-            f"The {split.get('n_validation', 0):,} validation rows trained nothing; they drew the validation curves "
-            f"and chose the settings of every arm, each of {len(searches[0]['trials'])} trials.{budgets}",
-        ]
-    if not validated:
+    if not validated and not searches:
         return [*sentences, "No validation rows were read: no epoch and no setting was chosen within this run."]
-    use = f"chose the epoch that counts in {', '.join(stopped)}" if stopped else "chose nothing"
-    count = f"{split.get('n_validation', 0):,}"
-    return [*sentences, f"The {count} validation rows trained nothing; they drew the validation curves and {use}."]
+    chosen = [f"the settings of every arm, each of {len(searches[0]['trials'])} trials"] if searches else []
+    chosen += [f"the epoch that counts in {', '.join(stopped)}"] if stopped else []
+    counted = not searches or results["settings"]["labels"] == ["all"]
+    budgets = "" if counted else " Their labels are not counted in the budgets."
+    return [
+        *sentences,
+        f"The {split.get('n_validation', 0):,} validation rows trained nothing; they drew the validation curves and "
+        f"chose {' and '.join(chosen) or 'nothing'}.{budgets}",
+    ]

@@ -245,6 +245,10 @@ def test_use_of_test_and_validation_rows_is_told(small: dict[str, Any]) -> None:
     assert "The 143 validation rows trained nothing; they drew the validation curves and chose nothing" in text
     small["settings"]["arms"]["relu"]["settings"]["finetuning"]["training"]["early_stopping"] = True
     assert "chose the epoch that counts in relu." in Page(render_report(small, {})).text
+    trials = [{"settings": {}, "validation_error": 5.0, "seconds": 1.0}] * 3
+    small["searches"] = [{"arm": "relu", "labels": "all", "space": {}, "trials": trials}]
+    text = Page(render_report(small, {})).text
+    assert "chose the settings of every arm, each of 3 trials and the epoch that counts in relu." in text
 
 
 def test_missing_parts_are_named(results: dict[str, Any]) -> None:
