@@ -23,10 +23,15 @@ def test_every_number_of_the_history_is_there(cli, tmp_path):
     result = cli(*STACK, "--tensorboard", "log")
     assert result.exit_code == 0, result.output
     found = scalars(tmp_path / "log")
-    assert {"pretrain/layer 1/loss", "pretrain/layer 2/loss", "pretrain/layer 2/learning_rate"} <= set(found)
+    expected = {}
     for record in checkpoints.read_history("s.h5"):
-        tag = f"pretrain/layer {record['layer'] + 1}/loss"
-        assert dict(found[tag])[record["epoch"]] == pytest.approx(record["loss"], rel=1e-6)
+        for key in ("loss", "learning_rate", "seconds"):
+            points = expected.setdefault(f"pretrain/layer {record['layer'] + 1}/{key}", [])
+            points.append((record["epoch"], pytest.approx(record[key], rel=1e-6)))
+    assert {tag: found.get(tag) for tag in expected} == expected
+    assert not [
+        tag for tag in found if tag.endswith(("layer", "n_layers", "epoch", "n_epochs"))
+    ]  # places, no figures
     assert [step for step, _ in found["pretrain/layer 1/loss"]] == [1, 2, 3]
 
 
