@@ -73,7 +73,7 @@ def test_probe_scores_against_scikit_learn():
 def test_figures_behind_the_advice_are_those_of_the_pretrained_layers(monkeypatch):
     X = rows(n=120)
     y = targets("DBNClassifier", X)
-    estimator = make("DBNClassifier", hidden_layer_sizes=(31, 17), pretrain_epochs=9, max_iter=5).fit(X, y)
+    estimator = make("DBNClassifier", hidden_layer_sizes=(31, 17), max_iter=20, learning_rate_init=0.1).fit(X, y)
     seen = []
     monkeypatch.setattr("pretrain.estimators.diagnosis.advise", lambda _, figures, *rest: seen.extend(figures) or [])
     found = estimator.diagnose(X, y)
