@@ -40,6 +40,12 @@ def test_one_value_a_layer(cli):
     assert len(checkpoints.read_history("s.h5")) == 3
 
 
+@pytest.mark.parametrize("output", [".", "..", "/", ""])
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)], ids=["new", "overwrite"])
+def test_a_folder_is_no_output(cli, output, overwrite):
+    refused(cli(*STACK, "-o", output, *overwrite), "-o", "is a folder", "name of a file")
+
+
 @pytest.mark.parametrize("what", ["filters", "curves"])
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_plot(cli, stack_file, what, suffix):

@@ -213,10 +213,22 @@ def output_option(what: str) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         command = click.option("--overwrite", is_flag=True, help="Replace an existing output.")(command)
         return click.option(
-            "-o", "--output", required=True, type=click.Path(path_type=Path), help=f"Where {what} goes."
+            "-o",
+            "--output",
+            required=True,
+            type=click.Path(path_type=Path),
+            callback=_require_file,
+            help=f"Where {what} goes.",
         )(command)
 
     return decorate
+
+
+def _require_file(context: click.Context, parameter: click.Parameter, output: Path) -> Path:
+    # Before anything else looks at it: a path without a name, as "." or "", has no files beside it.
+    if output.is_dir():
+        raise click.BadParameter(f"{str(output)!r} is a folder; give the name of a file.")
+    return output
 
 
 def resume_options(command: F) -> F:
@@ -239,8 +251,6 @@ def require_free_output(output: Path, overwrite: bool) -> None:
     """
     if output.exists() and not overwrite:
         raise SettingsError(f"{output} exists. Give another -o, or --overwrite to replace it.")
-    if output.is_dir():
-        raise SettingsError(f"{output} is a folder; -o must name a file.")
     if not output.parent.is_dir():
         raise SettingsError(f"The folder {output.parent} of -o does not exist. Make it first, or give another.")
     try:
