@@ -21,8 +21,12 @@ def fill_missing_labels(y: Any) -> tuple[Any, np.ndarray | None]:
     """Labels with another in the place of each that is None or NaN, and which were there, (n_samples,) bool.
 
     Only arrays of objects, and lists that become one or texts, are looked at: elsewhere NaN is a mistake. Anything
-    without a missing label is returned as it is, with None.
+    without a missing label is returned as it is, with None; but nullable integers and booleans of pandas, which
+    scikit-learn would make floats, and -1 among them a class, become what they are.
     """
+    nullable = _is_nullable(y)
+    if nullable:
+        y = np.fromiter(y, dtype=object, count=len(y))
     values = np.asarray(y) if hasattr(y, "dtype") or isinstance(y, list | tuple) else y
     if not hasattr(values, "dtype") or values.ndim != 1 or values.dtype.kind not in "OU":
         return y, None
@@ -32,13 +36,18 @@ def fill_missing_labels(y: Any) -> tuple[Any, np.ndarray | None]:
         values = np.array(y, dtype=object)
     known = np.array([not _is_missing(label) for label in values], dtype=bool)
     if known.all():
-        return y, None
+        return (np.array(values.tolist()) if nullable else y), None
     labels = values[known]
     filled = np.full(len(values), labels[0] if len(labels) else UNLABELLED, dtype=object)
     filled[known] = labels
     # Numbers among objects are no classes to scikit-learn.
     texts = len(labels) > 0 and all(isinstance(label, str) for label in labels)
     return filled if texts else np.array(filled.tolist()), known
+
+
+def _is_nullable(y: Any) -> bool:
+    dtype = getattr(y, "dtype", None)
+    return getattr(dtype, "kind", "") in tuple("biu") and not isinstance(dtype, np.dtype)
 
 
 def _is_missing(label: Any) -> bool:

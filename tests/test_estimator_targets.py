@@ -107,6 +107,21 @@ class TestUnlabelledRows:
         supervised = [make("StackTransformer", kind="supervised").fit(X, labels) for labels in (marked, y)]
         assert same_weights(*supervised)
 
+    @pytest.mark.parametrize("dtype", ["Int64", "Int8", "boolean"])
+    def test_nullable_labels_of_pandas(self, dtype):
+        X = rows()
+        y = np.arange(N_ROWS) % (2 if dtype == "boolean" else 3)
+        unlabelled = np.arange(N_ROWS) % 4 == 0
+        expected = make("DBNClassifier").fit(X, np.where(unlabelled, -1, y))
+        missing = pd.Series(y).astype(dtype).mask(unlabelled)
+        marked = [missing] if dtype == "boolean" else [missing, missing.fillna(-1)]
+        for labels in marked:
+            found = make("DBNClassifier").fit(X, labels)
+            assert found.classes_.dtype.kind == ("b" if dtype == "boolean" else "i")
+            assert found.classes_.tolist() == expected.classes_.tolist()
+            assert same_weights(found, expected)
+            assert found.score(X, expected.predict(X).astype(found.classes_.dtype)) == 1
+
     def test_missing_labels_in_a_list(self):
         X, y = rows(), targets("DBNClassifier", rows())
         words = [["ant", "cat", "dog"][k] for k in y]
