@@ -219,6 +219,14 @@ class TestTargets:
                 np.testing.assert_array_equal(getattr(found, method)(layout(X)), expected)
 
 
+@pytest.mark.parametrize("name", REGRESSORS)
+@pytest.mark.parametrize("dtype", [str, "datetime64[D]"])
+def test_targets_that_are_no_numbers_are_refused(name, dtype):
+    y = np.arange(N_ROWS).astype("datetime64[D]").astype(dtype)
+    with pytest.raises(DataError, match=f"y of {name} must be real numbers; got .* first. Convert them"):
+        make(name).fit(rows(), y)
+
+
 class TestWarmStart:
     @every_supervised
     def test_it_goes_on_with_the_fitted_network(self, name):

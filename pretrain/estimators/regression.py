@@ -37,6 +37,12 @@ class NetworkRegressor(RegressorMixin, SupervisedEstimator):
         X, y = validate_data(
             self, X, y, dtype="numeric", accept_sparse="csr", multi_output=True, y_numeric=True, reset=reset
         )
+        if y.dtype.kind not in "biuf":  # scikit-learn lets texts and dates pass
+            name = type(self).__name__
+            raise DataError(
+                f"y of {name} must be real numbers; got {y.dtype}, {y.flat[0]!r} first. Convert them, or fit a "
+                "classifier to labels."
+            )
         return X, y, np.ones(len(y), dtype=bool)
 
     def _encode_targets(
