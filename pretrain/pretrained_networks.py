@@ -53,7 +53,7 @@ def pretrained_network(
     SettingsError
         For an unknown kind, or one whose layers see more than the layer below, which no layer of a stack is made for.
     """
-    if kind in BASELINES and kind not in PRETRAINED_BASELINES:
+    if isinstance(kind, str) and kind in BASELINES and kind not in PRETRAINED_BASELINES:
         raise SettingsError(
             f"A network of kind {kind!r} cannot begin with the weights of a stack: its layers see more than the "
             f"layer below. Take one of {', '.join(PRETRAINED_BASELINES)}."

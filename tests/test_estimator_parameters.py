@@ -183,7 +183,7 @@ ILLEGAL = {
     "activation": ("sine",),
     "initialisation": ("lecun",),
     "pseudo_labels": (-1, None),
-    "kind": ("transformer", 3),
+    "kind": ("transformer", 3, []),
     "pretrain_epochs": (-1, 1.5, "many"),
     "pretrain_learning_rate": (0, -1, np.nan),
     "pretrain_schedule": ("random",),
