@@ -9,7 +9,7 @@ import torch
 from scipy import sparse
 from sklearn.datasets import load_digits
 from sklearn.metrics import r2_score
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, KFold, train_test_split
 from small_estimators import (
     N_ROWS,
     REGRESSORS,
@@ -121,6 +121,66 @@ class TestUnlabelledRows:
             assert found.classes_.tolist() == expected.classes_.tolist()
             assert same_weights(found, expected)
             assert found.score(X, expected.predict(X).astype(found.classes_.dtype)) == 1
+
+    @every_classifier
+    def test_a_score_is_over_labelled_rows(self, name):
+        X = rows()
+        y = targets(name, X)
+        unlabelled, found = np.arange(N_ROWS) % 3 == 0, make(name).fit(X, y)
+        kept, weight = ~unlabelled, np.linspace(0, 1, N_ROWS)
+        expected = found.score(X[kept], y[kept])
+        assert 0 < expected == np.mean(found.predict(X[kept]) == y[kept])
+        words, codes = [["ant", "cat", "dog"][k] for k in y], np.where(unlabelled, -1, y)
+        assert found.score(X, codes) == found.score(pd.DataFrame(X).to_numpy(), codes.tolist()) == expected
+        weighed = found.score(X[kept], y[kept], weight[kept])
+        assert found.score(X, codes, weight) == found.score(X, codes, sample_weight=weight.tolist()) == weighed
+        by_words = make(name).fit(X, words)
+        missing = [None if left_out else word for word, left_out in zip(words, unlabelled, strict=True)]
+        assert by_words.score(X, missing) == by_words.score(X, np.array(missing, dtype=object)) == expected
+        with pytest.raises(DataError, match="No row has a label to be compared with"):
+            found.score(X, np.full(N_ROWS, -1))
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            found.score(X, codes[:-1])
+
+    def test_where_minus_one_is_a_class_it_is_scored(self):
+        X, y = rows(), np.where(rows()[:, 0] > 0.5, 1, -1)
+        found = make("DBNClassifier").fit(X, y)
+        assert found.score(X, y) == np.mean(found.predict(X) == y)
+        assert found.score(X[y == -1], y[y == -1]) == np.mean(found.predict(X[y == -1]) == -1)
+
+    def test_several_labels_are_scored_where_there_are_any(self):
+        X = rows()
+        y = np.stack([X[:, 0] > 0.5, X[:, 1] > 0.5], axis=1).astype(int)
+        found = make("DBNClassifier").fit(X, y)
+        marked = np.where(np.arange(N_ROWS)[:, None] % 3 == 0, -1, y)
+        kept = marked[:, 0] >= 0
+        assert found.score(X, marked) == np.mean((found.predict(X) == y).all(axis=1)[kept])
+
+    def test_a_generative_net_is_scored_on_labelled_rows(self):
+        X, y = rows(), targets("DBNClassifier", rows())
+        found = make("GenerativeDBN").fit(X, y)
+        kept = np.arange(N_ROWS) % 3 > 0
+        assert found.score(X, np.where(kept, y, -1)) == np.mean(found.predict(X[kept]) == y[kept])
+
+    def test_a_search_judges_by_labels_alone(self):
+        X, y = rows(), targets("DBNClassifier", rows())
+        marked = np.where(np.arange(N_ROWS) % 2 == 0, y, -1)
+        search = GridSearchCV(make("DBNClassifier"), {"max_iter": [3]}, cv=KFold(3), refit=False).fit(X, marked)
+        for k, (train, test) in enumerate(KFold(3).split(X)):
+            model, kept = make("DBNClassifier").fit(X[train], marked[train]), test[marked[test] != -1]
+            found = search.cv_results_[f"split{k}_test_score"][0]
+            assert found == np.mean(model.predict(X[kept]) == y[kept])
+
+    @pytest.mark.parametrize("name", ["DBNClassifier", "GenerativeDBN"])
+    def test_minus_one_among_floats_is_a_class_and_is_told(self, name, recwarn):
+        X, y = rows(), np.where(np.arange(N_ROWS) % 3 == 0, targets(name, rows()), -1.0)
+        with pytest.warns(UserWarning, match=r"-1.0 is a class like any other.*y.astype\(int\)"):
+            found = make(name).fit(X, y)
+        assert -1.0 in found.classes_
+        recwarn.clear()
+        make(name).fit(X, np.where(X[:, 0] > 0.5, 1.0, -1.0))
+        make(name).fit(X, y.astype(int))
+        assert not recwarn.list
 
     def test_missing_labels_in_a_list(self):
         X, y = rows(), targets("DBNClassifier", rows())

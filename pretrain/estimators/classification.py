@@ -10,6 +10,7 @@ from sklearn.utils import Tags, compute_sample_weight
 
 from pretrain.class_indices import UNLABELLED, labelled_rows
 from pretrain.estimators.inputs import check_labelled_rows, check_rows, has_columns, like_input
+from pretrain.estimators.scoring import labelled_accuracy
 from pretrain.estimators.supervised import SupervisedEstimator, Targets
 from pretrain.exceptions import DataError, SettingsError
 from pretrain.network import Network
@@ -98,6 +99,10 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
         outputs = like_input(network.output_rows(network.scaled(X)), X)
         two_classes = outputs.shape[1] == 2 and network.architecture.task == "classification"
         return outputs[:, 1] - outputs[:, 0] if two_classes else outputs
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy on the rows that have a label; DataError if none has."""
+        return labelled_accuracy(self, X, y, sample_weight)
 
     def _check_rows(self, X: Any) -> Any:
         return check_rows(self, X, accept_sparse=True)

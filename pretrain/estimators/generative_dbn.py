@@ -5,7 +5,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -26,6 +25,7 @@ from pretrain.estimators.inputs import (
     training_settings,
 )
 from pretrain.estimators.pretrained import RBM_PARAMETERS
+from pretrain.estimators.scoring import labelled_accuracy
 from pretrain.exceptions import SettingsError
 from pretrain.settings import RBMSettings
 from pretrain.stack import map_rows
@@ -230,11 +230,11 @@ class GenerativeDBN(GenerativeEstimator, ClassifierMixin, ModelEstimator):
         return like_input(self.dbn_.predict_log_proba(X), X)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Accuracy on labelled rows; after a fit without labels the mean of `score_samples`."""
+        """Accuracy on the rows that have a label; after a fit without labels the mean of `score_samples`."""
         check_is_fitted(self)
         if self.classes_ is None:
             return float(np.average(self.score_samples(X), weights=sample_weight))
-        return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
+        return labelled_accuracy(self, X, y, sample_weight)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import numbers
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,6 +54,12 @@ def check_labelled_rows(
     )
     if y.ndim == 1:
         check_classification_targets(y)
+        if y.dtype.kind == "f" and UNLABELLED in (found := np.unique(y).tolist()) and found != [-1.0, 1.0]:
+            warnings.warn(
+                f"The labels of {type(estimator).__name__} are floats, among which -1.0 is a class like any other. "
+                "Rows without a label are marked by -1 among integers: y.astype(int).",
+                stacklevel=2,
+            )
         return X, y, np.ones(len(y), dtype=bool) if known is None else known
     known = ~(y == UNLABELLED).all(axis=1)
     if not np.isin(y[known], (0, 1)).all():
