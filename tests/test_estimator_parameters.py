@@ -147,7 +147,7 @@ for parameter in AUTOENCODER_FIELDS:
 # `pseudo_labels` wants rows without a label (test_pseudo_labels).
 ELSEWHERE = ("device", "missing", "memory", "pseudo_labels")
 
-CHECKED_BY_SKLEARN = ("class_weight", "memory")  # in its words
+CHECKED_BY_SKLEARN = ("memory",)  # in its words
 
 # Parameter -> values that are refused.
 ILLEGAL = {
@@ -231,7 +231,7 @@ ILLEGAL = {
     "precision": ("float8",),
     "verbose": ("yes", None),
     "random_state": (-1, 1.5, "seed"),
-    "class_weight": ("even", 3),
+    "class_weight": ("even", 3, [], [1, 2, 3], {0: -1.0}, {1: np.nan}, {1: "much"}),
     "memory": (3,),
 }
 

@@ -2,6 +2,9 @@
 
 import functools
 import inspect
+import math
+import numbers
+from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -117,6 +120,18 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
         if known is not None and not np.array_equal(given, known.classes):
             raise DataError(f"classes {given} is not the same as on the last call to partial_fit: {known.classes}.")
         return given
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        owner, given = type(self).__name__, self.class_weight
+        if given is None or (isinstance(given, str) and given == "balanced"):
+            return
+        if not isinstance(given, Mapping):
+            raise SettingsError(f"class_weight of {owner} must be a dict, 'balanced' or None; got {given!r}.")
+        if not all(isinstance(weight, numbers.Real) and 0 <= float(weight) < math.inf for weight in given.values()):
+            raise SettingsError(
+                f"class_weight of {owner} must have a finite number >= 0 for each label; got {given!r}."
+            )
 
     def _check_training_data(
         self, X: Any, y: Any, *, reset: bool, classes: np.ndarray | None
