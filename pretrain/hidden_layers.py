@@ -59,7 +59,7 @@ class ResidualLayer(nn.Module):
     """S(x) + F(x), F(x) = W2 f(norm(W1 f(norm(x)))): a pre-activation residual block [2]_.
 
     The norms are batch norm, or layer norm. The shortcut S(x) is x, or, where the width changes, a linear projection
-    of it without bias. The other shortcuts are for comparison with it ([2]_, section 3.2), and each blocks the way of
+    of it without bias. The other shortcuts are for comparison with it ([2]_, section 3), and each blocks the way of
     the signal a little.
 
     Parameters

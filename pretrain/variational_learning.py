@@ -68,8 +68,8 @@ class VariationalLearning(Learner):
     ) -> None:
         if settings.binarize and dbm.visible_units.name != "bernoulli":
             raise SettingsError(
-                f"binarize of DBMSettings is for bernoulli visible units; the model has "
-                f"{dbm.visible_units.name!r} ones."
+                f"binarize of DBMSettings is for bernoulli visible units; the model has {dbm.visible_units.name!r} "
+                "ones. Leave it at False."
             )
         self.module, self.settings, self.generator, self.dtype = dbm, settings, generator, dtype
         self.conditionals = LayerConditionals(dbm, dtype=dtype)

@@ -24,7 +24,8 @@ class_weight : dict, "balanced" or None, default=None
     What a row of each class counts in fine-tuning, {label: weight}; "balanced" lets every class count the same.
 pseudo_labels : float, default=0.0
     Weight of the classes that the network itself gives to unlabelled rows in `fit`, learned as if they were true (see
-    `pretrain.pseudo_labels`; its paper takes 3). 0: unlabelled rows are for pretraining alone."""
+    `pretrain.pseudo_labels`; its paper takes 3); these rows count alike, whatever their sample_weight above 0. 0:
+    unlabelled rows are for pretraining alone."""
 CLASSIFIER_DEFAULTS: dict[str, Any] = {"class_weight": None, "pseudo_labels": 0.0}
 
 C = TypeVar("C", bound=type)
