@@ -1,6 +1,7 @@
 """The comparison: what it trains, what it records, and that it goes on where it was stopped."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,7 +14,11 @@ from pipelines.comparison import Comparison
 from pipelines.evaluation import evaluate
 from pipelines.preparation import prepare
 from pipelines.progress import TrainingProgress
+from pipelines.split import draw_labelled
+from pretrain import Finetuning, GreedyPretraining, unroll
+from pretrain.baselines import scratch_network
 from pretrain.exceptions import SettingsError
+from pretrain.random_streams import RandomStreams
 
 ARGUMENTS = (
     *("compare", "digits", "--arms", "dbn,dbn-dropout,relu", "--labels", "20,all", "--seeds", "2"),
@@ -90,6 +95,31 @@ def test_pretraining_sees_all_training_rows_and_no_test_row(finished):
     assert (split["n_train"], split["n_test"]) == (1438, 359)
     history = [r for r in records(finished)[0]["history"] if r["stage"] == "pretrain"]
     assert {record["layer"] for record in history} == {0, 1}
+
+
+def test_a_cell_is_the_same_training_done_by_hand(finished):
+    prepared = prepare("digits")
+    X, y, train = prepared.scaling.apply(prepared.dataset.X), prepared.labels(), prepared.split.train
+    for record in [record for record in records(finished) if record["labels"] == 20]:
+        arm, streams = ARMS[record["arm"]], RandomStreams(record["seed"])
+        if arm.layer is None:
+            network = scratch_network(arm.kind, 64, (13, 11), 10, generator=streams.generator("init"))
+        else:
+            layer = dataclasses.replace(arm.layer, training=dataclasses.replace(arm.layer.training, epochs=1))
+            pretraining = GreedyPretraining(X[train], (13, 11), layer, seed=record["seed"], device="cpu")
+            list(pretraining)
+            rates = {"dropout": arm.dropout, "input_dropout": arm.input_dropout}
+            head = streams.generator("head")
+            network = unroll(pretraining.stack, "classifier", n_outputs=10, generator=head, **rates)
+        network.scaling, network.classes = prepared.scaling, np.arange(10)
+        settings = dataclasses.replace(arm.finetune, training=dataclasses.replace(arm.finetune.training, epochs=2))
+        rows = draw_labelled(y, train, 20, seed=record["seed"])
+        made = Finetuning(network, X[rows], y[rows], settings, seed=record["seed"], device="cpu")
+        losses = [epoch["loss"] for epoch in made]
+        found = [epoch["loss"] for epoch in record["history"] if epoch["stage"] in ("finetune", "train")]
+        assert found == pytest.approx(losses)
+        wrong = network.predict(prepared.raw_test_rows()) != prepared.test_labels()
+        assert record["test_error"] == pytest.approx(100 * wrong.mean())
 
 
 def test_a_recorded_error_is_that_of_the_saved_network(finished):

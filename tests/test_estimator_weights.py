@@ -144,6 +144,16 @@ class TestClassWeight:
         product = WEIGHT * np.array([balanced[k] for k in y])
         assert same_weights(both, make("ScratchClassifier").fit(X, y, sample_weight=product))
 
+    def test_rows_of_weight_0_do_not_count_in_what_is_balanced(self):
+        X, y = rows(), targets("ScratchClassifier", rows())
+        weight = np.where((y == 0) & (np.arange(N_ROWS) % 3 > 0), 0.0, 1.0)
+        found = make("ScratchClassifier", class_weight="balanced").fit(X, y, sample_weight=weight)
+        kept = weight > 0
+        expected = make("ScratchClassifier", class_weight="balanced").fit(
+            X[kept], y[kept], sample_weight=weight[kept]
+        )
+        assert same_weights(found, expected)
+
     @every_classifier
     def test_it_is_a_parameter_that_is_saved(self, name, tmp_path):
         y = np.array(["a", "b", "c"])[targets(name, rows())]
@@ -186,6 +196,21 @@ class TestRouting:
                 error_score="raise",
             )
             assert len(told["estimator"]) == 2
+
+
+class TestHeldOutRows:
+    def test_each_class_has_its_share_and_the_seed_draws_the_rows(self):
+        y = np.repeat([0, 1, 2], [30, 20, 10])
+        held_out = {}
+        for seed in (0, 1):
+            model = make("ScratchClassifier", validation_fraction=0.2, max_iter=1, random_state=seed).fit(
+                np.random.default_rng(0).random((60, 7)), y
+            )
+            trained, held_out[seed] = model._hold_out(np.arange(60), y)
+            assert np.bincount(y[held_out[seed]]).tolist() == [6, 4, 2]
+            assert sorted([*trained, *held_out[seed]]) == list(range(60))
+            np.testing.assert_array_equal(model._hold_out(np.arange(60), y)[1], held_out[seed])
+        assert set(held_out[0]) != set(held_out[1])
 
 
 class TestPieces:

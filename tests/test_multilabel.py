@@ -14,9 +14,12 @@ import checkpoints
 from pipelines.cli import main
 from pretrain.architecture import Architecture
 from pretrain.backprop import network_loss
+from pretrain.baselines import scratch_network
 from pretrain.batches import Batch
 from pretrain.exceptions import DataError, SettingsError
+from pretrain.finetuning import Finetuning
 from pretrain.network import Network
+from pretrain.settings import FinetuneSettings, TrainingSettings
 
 
 def labels(X):
@@ -82,6 +85,17 @@ def test_it_learns(name):
     found = make(name, **options).fit(X[:200], y[:200])
     right = (found.predict(X[200:]) == y[200:]).mean()
     assert right > np.maximum(y.mean(axis=0), 1 - y.mean(axis=0)).mean() + 0.05
+
+
+def test_the_validation_error_counts_rows_with_any_label_wrong(seed):
+    X = rows(seed).astype(np.float32)
+    Y = (X[:, :3] > 0.5).astype(np.float32)
+    network = scratch_network("relu", 7, (5,), 3, task="multilabel", generator=torch.Generator().manual_seed(seed))
+    settings = FinetuneSettings(training=TrainingSettings(epochs=20, batch_size=13, learning_rate=0.01))
+    *_, record = Finetuning(network, X, Y, settings, seed=seed, device="cpu", validation=(X, Y))
+    wrong = (network.predict_proba(X) > 0.5) != (Y == 1)
+    assert wrong.all(axis=1).mean() < wrong.any(axis=1).mean() < 1
+    assert record["validation_error"] == pytest.approx(100 * wrong.any(axis=1).mean())
 
 
 @every_classifier

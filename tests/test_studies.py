@@ -128,6 +128,15 @@ def test_gradient_norms_are_those_of_finite_differences(generator):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+def test_gradients_are_measured_with_running_statistics_and_nothing_dropped(generator):
+    network = scratch_network("relu-bn", 3, (4,), 3, dropout=0.5, generator=generator)
+    X, y = torch.randn(5, 3, generator=generator), torch.tensor([0, 1, 2, 0, 1])
+    functional.cross_entropy(network.eval()(X), y).backward()
+    gradients = [parameter.grad for parameter in network.hidden[0].parameters()]
+    expected = torch.cat([gradient.flatten() for gradient in gradients]).norm().item()
+    assert gradient_norms(network.train(), X, y) == [pytest.approx(expected, rel=1e-5)]
+
+
 def test_a_study_is_judged_kept_and_shown(toy, tmp_path):
     folder = tmp_path / "studies"
     result = study("toy", "--seeds", 3, "-o", folder)

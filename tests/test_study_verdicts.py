@@ -1,5 +1,6 @@
 """Every study says "holds" of figures that support its claim, and "does not hold" of those that contradict it."""
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -94,6 +95,21 @@ def test_trials_have_names_of_their_own_and_one_sentence_says_the_claim(name, fu
     assert len({trial.name for trial in trials}) == len(trials)
     for text in (STUDIES[name].claim, STUDIES[name].criterion, STUDIES[name].source):
         assert text.endswith((".", "?"))
+
+
+def test_the_slope_of_gradients_over_depth_is_in_decades_a_layer():
+    verdict = STUDIES["vanishing-gradient"].judge(make_results(STUDIES["vanishing-gradient"], SCRATCH_DEPTHS))
+    assert verdict.parts[0].numbers["mean"] == pytest.approx(-1)
+
+
+def test_the_rate_of_an_optimiser_is_chosen_by_the_validation_loss():
+    changed = {
+        "Adam at 0.001": {"validation_loss": 0.1, "train_loss": 0.5, "test_error": 9.0},
+        "Adam at 0.01": {"validation_loss": 0.3, "train_loss": 0.01, "test_error": 1.0},
+    }
+    verdict = STUDIES["optimisers"].judge(make_results(STUDIES["optimisers"], changed))
+    (chosen,) = re.findall(r"Adam ([\d.]+)", verdict.reason)
+    assert float(chosen.rstrip(".")) == pytest.approx(0.5, rel=0.02)
 
 
 def test_a_training_that_diverged_at_once_is_not_the_fastest():

@@ -181,6 +181,16 @@ def test_a_trial_is_judged_by_validation_rows_alone(tuned, tmp_path, monkeypatch
     assert not set(split.validation) & (set(again._budget_rows[20, 4]) | set(split.test))
 
 
+def test_the_chosen_trial_is_the_training_of_the_first_seed_s_cell(tuned):
+    made, results = tuned
+    prepared = made.prepared
+    rows = prepared.split.validation
+    for search in results["searches"]:
+        network = checkpoints.load(made.folder.network(search["arm"], 20, 4))
+        wrong = network.predict(prepared.dataset.X[rows]) != prepared.labels()[rows]
+        assert best_trial(search["trials"])["validation_error"] == pytest.approx(100 * wrong.mean())
+
+
 def test_finished_trials_and_cells_are_not_run_again(tuned):
     made, results = tuned
     (made.folder.path / "cells" / "relu-20-seed5.json").unlink()
