@@ -305,7 +305,7 @@ def test_mnist_few_labels(monkeypatch):
         if name != "MLPClassifier":
             arm.set_params(pretrain_epochs=3)
     runs = script.run_draw({"X": X, "y": y, "X_test": X, "y_test": y}, arms, 5, 0)
-    assert [run["arm"] for run in runs] == ["DBNClassifier", "SDAEClassifier", "MLPClassifier"]
+    assert [run["arm"] for run in runs] == ["DBNClassifier", "SDAEClassifier", script.BEST, "MLPClassifier"]
     table = script.summarise(runs)
-    assert table[0][2] == f"{runs[0]['accuracy'] - runs[2]['accuracy']:+.2f}"
-    assert table[2][2] == ""
+    assert table[0][2] == f"{runs[0]['accuracy'] - runs[3]['accuracy']:+.2f}"
+    assert table[3][2] == ""
