@@ -7,7 +7,7 @@ from pretrain.training_settings import TrainingSettings, require_training
 
 # The rate falls to nothing: the chains that stand for the model must keep up with its weights [1].
 DBM_TRAINING = TrainingSettings(
-    learning_rate=0.005, momentum=0.9, initial_momentum=0.5, schedule="linear", weight_decay=2e-4
+    learning_rate=0.01, momentum=0.9, initial_momentum=0.5, schedule="linear", weight_decay=2e-4
 )
 
 
