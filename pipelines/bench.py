@@ -1,9 +1,8 @@
 """What trains and tests the cells of a comparison."""
 
 import dataclasses
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import torch
 
 import checkpoints
 from pipelines.arms import Arm
-from pipelines.cells import Cell, Trained
+from pipelines.cell_states import CellStates
+from pipelines.cells import Cell, Pretrained, Trained
 from pipelines.counting import Cost, count_cost, one_batch
 from pipelines.diagnostics import N_ROWS, Diagnosis
 from pipelines.evaluation import confusion_counts, evaluate
@@ -21,7 +21,9 @@ from pipelines.preparation import PreparedData
 from pipelines.pretraining import greedy_run, pretrain_stack
 from pipelines.progress import PROGRESS_SECONDS, TrainingProgress
 from pipelines.provenance import origin
+from pipelines.resuming import Resuming, state_path
 from pipelines.run_folder import RunFolder
+from pipelines.stopping import StopSignals
 from pretrain import Finetuning, Stack, unroll
 from pretrain.baselines import scratch_network
 from pretrain.budget import FINETUNING_EPOCHS, PRETRAINING_EPOCHS
@@ -47,6 +49,8 @@ class Bench:
     device : torch.device
     command : str
         For the files of stacks and networks.
+    every, signals
+        See `CellStates`.
     """
 
     prepared: PreparedData
@@ -55,17 +59,36 @@ class Bench:
     folder: RunFolder
     device: torch.device
     command: str = ""
+    every: float = 0.0
+    signals: StopSignals = field(default_factory=StopSignals)
+
+    @property
+    def states(self) -> CellStates:
+        """States of stacks, trials and cells."""
+        return CellStates(self.prepared, self.hidden_layer_sizes, self.device, self.every, self.signals)
 
     def run(
-        self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str
+        self,
+        cell: Cell,
+        rows: np.ndarray,
+        pretrained: Pretrained | None,
+        resuming: Resuming,
+        progress: TrainingProgress,
+        title: str,
     ) -> tuple[dict[str, Any], Network, dict[str, Any]]:
-        """Train the cell's network on the labelled `rows` and test it: the record, the network and its provenance."""
-        trained = self.train(cell, rows, stack_name, progress, title, diagnose=True)
+        """Train the cell's network on the labelled `rows` and test it: the record, the network and its provenance.
+
+        Pretraining is done once for several cells; each of them is charged for all of it.
+        """
+        trained = self.train(cell, rows, pretrained, resuming, progress, title, diagnose=True)
         network = trained.network
-        pretrain_cost = Cost()
-        if trained.stack is not None:
-            pretrain_cost = self._pretraining_cost(cell, rows, trained.pretrain_history)
-        cost = self._supervised_cost(cell, trained.stack, rows, trained.history)
+        history: list[Record] = []
+        pretrain_seconds, pretrain_cost = 0.0, Cost()
+        if pretrained is not None:
+            history, pretrain_seconds = pretrained.history, pretrained.seconds
+            pretrain_cost = self._pretraining_cost(cell, rows, history)
+        stack = None if pretrained is None else pretrained.stack
+        cost = self._supervised_cost(cell, stack, rows, trained.history)
         X_test, y_test = self.prepared.raw_test_rows(), self.prepared.test_labels()
         tested = evaluate(network, X_test, y_test)
         record = {
@@ -75,16 +98,16 @@ class Bench:
             "seed": cell.seed,
             "test_error": tested["test_error"],
             "n_test": tested["n_test"],
-            "pretrain_seconds": trained.pretrain_seconds,
+            "pretrain_seconds": pretrain_seconds,
             "finetune_seconds": trained.seconds,
-            "seconds": trained.pretrain_seconds + trained.seconds,
+            "seconds": pretrain_seconds + trained.seconds,
             "n_parameters": network.n_parameters,
             **{f"pretrain_{name}": count for name, count in vars(pretrain_cost).items()},
             **{name: count + getattr(pretrain_cost, name) for name, count in vars(cost).items()},
             "device": str(self.device),
             "confusion": confusion_counts(network, X_test, y_test),
             "diagnostics": trained.diagnostics,
-            "history": [*trained.pretrain_history, *trained.history],
+            "history": [*history, *trained.history],
         }
         settings = {
             **to_dict(cell.arm.finetune),
@@ -95,35 +118,26 @@ class Bench:
             "input_dropout": network.architecture.input_dropout,
         }
         provenance = self._provenance(cell, trained.seconds, settings)
-        return record, network, {**provenance, "pretraining": trained.pretraining}
+        return record, network, {**provenance, "pretraining": pretrained and pretrained.provenance}
 
     def train(
         self,
         cell: Cell,
         rows: np.ndarray,
-        stack_name: str,
+        pretrained: Pretrained | None,
+        resuming: Resuming,
         progress: TrainingProgress,
         title: str,
         *,
         diagnose: bool = False,
     ) -> Trained:
-        """Train the cell's network on the labelled `rows`; with `diagnose` figures of it are taken now and then.
-
-        Pretraining is done once for each `stack_name` and seed, on all training rows or, with labels, on `rows`;
-        every cell that uses it is charged for all of it.
-        """
-        stack: Stack | None = None
-        before: list[Record] = []
-        pretraining: dict[str, Any] | None = None
-        if cell.arm.pretrained:
-            stack, before, pretraining = self.pretrain(cell, rows, stack_name, progress, title)
-        started = time.perf_counter()
-        network = self._initial_network(cell, stack)
-        run: Iterator[Record] = self._supervised(cell, network, rows)
-        diagnosis = Diagnosis(network, *self._rows_and_targets(rows[:N_ROWS]), self.device)
-        history = list(progress.follow(diagnosis.follow(run) if diagnose else run, title, transient=True))
-        seconds = time.perf_counter() - started - diagnosis.seconds
-        return Trained(network, history, seconds, stack, before, pretraining, diagnosis.points)
+        """Train the cell's network on the labelled `rows`; with `diagnose` figures of it are taken now and then."""
+        network = self._initial_network(cell, None if pretrained is None else pretrained.stack)
+        run = self._supervised(cell, network, rows)
+        diagnosis = Diagnosis(run, *self._rows_and_targets(rows[:N_ROWS]))
+        records = resuming.records("train", diagnosis if diagnose else run)
+        history = list(progress.follow(records, title, transient=True))
+        return Trained(network, history, resuming.seconds - diagnosis.seconds, diagnosis.points)
 
     def validation_error(self, network: Network) -> float:
         """The error of a trained network on the validation rows, in the unit of the test error."""
@@ -181,39 +195,47 @@ class Bench:
 
     def pretrain(
         self, cell: Cell, rows: np.ndarray, stack_name: str, progress: TrainingProgress, title: str
-    ) -> tuple[Stack, list[Record], dict[str, Any]]:
-        """The cell's stack, its history and its provenance; it is pretrained where its file is not there."""
+    ) -> Pretrained | None:
+        """The cell's stack, None for an arm without; it is pretrained where its file is not there.
+
+        That is done once for each `stack_name` and seed, on all training rows or, with labels, on `rows`.
+        """
+        if not cell.arm.pretrained:
+            return None
         path = self.folder.stack(stack_name, cell.seed)
         if not path.is_file():
             with checkpoints.output_lock(path, wait=True):  # another job may be at it
                 if not path.is_file():
                     self._make_stack(path, cell, rows, progress, title)
-        loaded = checkpoints.load(path)
-        return loaded, checkpoints.read_history(path), checkpoints.describe(path)["provenance"]
+        state_path(path).unlink(missing_ok=True)  # of a process that was killed right after writing the stack
+        described = checkpoints.describe(path)
+        history = checkpoints.read_history(path)
+        return Pretrained(checkpoints.load(path), history, described["provenance"], described["digest"])
 
     def _make_stack(self, path: Path, cell: Cell, rows: np.ndarray, progress: TrainingProgress, title: str) -> None:
         assert cell.arm.layer is not None
-        started = time.perf_counter()
-        stack, history = pretrain_stack(
-            self.prepared,
-            self.hidden_layer_sizes,
-            cell.arm.layer,
-            seed=cell.seed,
-            rows=rows if cell.arm.pretrained_with_labels else None,
-            device=self.device,
-            progress=progress,
-            title=title,
-            transient=True,
-        )
-        seconds = time.perf_counter() - started
+        labelled = rows if cell.arm.pretrained_with_labels else None
         sizes = list(self.hidden_layer_sizes)
         settings = {
             "hidden_layer_sizes": sizes,
             "layers": [to_dict(cell.arm.layer)] * len(sizes),
-            "labels": cell.labels if cell.arm.pretrained_with_labels else None,
+            "labels": None if labelled is None else cell.labels,
         }
-        provenance = self._provenance(cell, seconds, settings)
-        checkpoints.save(stack.cpu(), path, history=history, provenance=provenance)
+        with self.states.of_stack(path, cell, labelled) as resuming:
+            stack, history = pretrain_stack(
+                self.prepared,
+                self.hidden_layer_sizes,
+                cell.arm.layer,
+                seed=cell.seed,
+                rows=labelled,
+                device=self.device,
+                progress=progress,
+                resuming=resuming,
+                title=title,
+                transient=True,
+            )
+            provenance = self._provenance(cell, resuming.seconds, settings)
+            checkpoints.save(stack.cpu(), path, history=history, provenance=provenance)
 
     def _rows_and_targets(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.prepared.scaling.apply(self.prepared.dataset.X[rows]), self.targets.encode(

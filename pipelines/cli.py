@@ -22,7 +22,7 @@ from pipelines.commands.sample import sample
 from pipelines.commands.stack import stack
 from pipelines.commands.study import study
 from pipelines.commands.verify import verify
-from pipelines.resuming import Stopped
+from pipelines.stopping import Stopped
 from pretrain import __version__
 from pretrain.exceptions import PretrainError
 

@@ -1,17 +1,13 @@
 """The comparison: every arm at every label budget for every seed, each cell trained and tested once.
 
 Stacks are pretrained once for each arm and seed, and shared by the label budgets unless pretraining has labels.
-Cells and stacks that are in the run folder (`pipelines.run_folder`) are not made again, so the same command goes on
-where it was stopped.
+Cells and stacks that are in the run folder (`pipelines.run_folder`) are not made again, and those that were begun
+have their states there (`pipelines.cell_states`), so the same command goes on where it was stopped.
 """
 
 import contextlib
-import hashlib
 import itertools
-import json
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +17,21 @@ import torch
 import checkpoints
 from pipelines.arms import Arm
 from pipelines.bench import Bench
-from pipelines.cells import Budget, Cell
+from pipelines.cells import Budget, Cell, stack_name
 from pipelines.finetuning import Targets
 from pipelines.jobs import Task, run_jobs
 from pipelines.preparation import PreparedData
 from pipelines.progress import TrainingProgress
 from pipelines.provenance import machine, versions
+from pipelines.resuming import CHECKPOINT_SECONDS, state_path
 from pipelines.run_folder import KIND, RunFolder
 from pipelines.search_spaces import describe_space, with_settings
+from pipelines.searches import Search, Searching
 from pipelines.split import draw_labelled
-from pipelines.tuning import Trial, best_trial, sampler_name, tune
+from pipelines.stopping import StopSignals
+from pipelines.tuning import best_trial, sampler_name
 from pretrain.device import resolve_device
 from pretrain.exceptions import DivergenceError, SettingsError
-from pretrain.settings import to_dict
-
-
-@dataclass(frozen=True)
-class Search:
-    """The search for the settings of an arm at a budget."""
-
-    arm: Arm
-    labels: Budget
-
-    @property
-    def name(self) -> str:
-        """For its progress."""
-        return f"{self.arm.name}-{self.labels}"
 
 
 class Comparison:
@@ -71,6 +56,8 @@ class Comparison:
         judged by the validation rows of the split. 0: every arm keeps its own settings.
     jobs : int
         Cells at a time, see `pipelines.jobs`.
+    checkpoint_every : float
+        Seconds between two states of what is being trained; 0: they are written only when the comparison is stopped.
 
     Raises
     ------
@@ -91,6 +78,7 @@ class Comparison:
         command: str = "",
         n_trials: int = 0,
         jobs: int = 1,
+        checkpoint_every: float = CHECKPOINT_SECONDS,
     ) -> None:
         if n_trials > 0 and len(prepared.split.validation) == 0:
             raise SettingsError("Tuning needs validation rows: give a --validation-fraction above 0.")
@@ -100,7 +88,10 @@ class Comparison:
         self.device = resolve_device(device)
         self.n_trials, self.jobs = n_trials, jobs
         targets = Targets.of(prepared.train_labels(), prepared.task)
-        self._bench = Bench(prepared, targets, self.sizes, self.folder, self.device, command)
+        self._signals = StopSignals()
+        self._bench = Bench(
+            prepared, targets, self.sizes, self.folder, self.device, command, checkpoint_every, self._signals
+        )
         self._budget_rows = {
             (budget, seed): self._labelled_rows(budget, seed) for budget in self.labels for seed in self.seeds
         }
@@ -114,6 +105,7 @@ class Comparison:
             "labels": self.labels,
             "seeds": self.seeds,
             "scaling": self.prepared.scaling.kind,
+            "data": {name: self.prepared.describe()[name] for name in ("image_shape", "value_range")},
             "split": self.prepared.split.to_dict(),
             **({"tuning": self._tuning()} if self.n_trials else {}),
         }
@@ -121,43 +113,65 @@ class Comparison:
     def _tuning(self) -> dict[str, Any]:
         return {"trials": self.n_trials, "seed": self.seeds[0], "sampler": sampler_name()}
 
-    def open_folder(self, *, overwrite: bool) -> None:
+    def open_folder(self, *, overwrite: bool, resume: bool = False) -> None:
         """Make the run folder, or go on in one that was made with the same settings.
 
         Raises
         ------
         SettingsError
-            If an arm cannot be trained with its settings, or if the folder belongs to other settings, naming them,
-            or is not a run folder at all.
+            If an arm cannot be trained with its settings, if the folder belongs to other settings, naming them, or is
+            not a run folder at all, or if with `resume` there is none.
         """
+        if resume:
+            self.folder.require_begun()
         self.prepared.raw_test_rows(), self.prepared.test_labels()  # what every cell needs at its end
         for arm in self.arms:
             self._bench.rehearse(arm)
         self.folder.open(self.settings(), overwrite=overwrite)
 
     def run(self, progress: TrainingProgress) -> dict[str, Any]:
-        """Run the cells that are not finished; write records and report; return the results."""
+        """Run the cells that are not finished; write records and report; return the results.
+
+        Raises
+        ------
+        Stopped
+            After Ctrl-C or SIGTERM; the same comparison goes on from there.
+        """
         self.folder.write_records(self._results())  # so that a comparison that is killed can be reported
         _warm_up(self.device)
         try:
-            if self.n_trials > 0:
-                searches = [Search(arm, budget) for arm in self.arms for budget in self.labels]
-                self._each(self._tune, searches, progress, "searches")
-            cells = [
-                self._cell(arm, budget, seed) for seed in self.seeds for arm in self.arms for budget in self.labels
-            ]
-            left = [c for c in cells if self.folder.cell(c.arm.name, c.labels, c.seed) is None]
-            if self.jobs > 1:  # two cells that need one stack must not both pretrain it
-                owners = {(self._stack_name(cell), cell.seed): cell for cell in left if cell.arm.pretrained}
-                self._each(self._pretrain, list(owners.values()), progress, "stacks")
-            self._each(self._finish_cell, left, progress, "cells")
+            with self._signals.watched():
+                self._run(progress)
         finally:  # an interrupted comparison reports what it has
             results = self._results()
             self.folder.write_results(results)
         return results
 
+    def _run(self, progress: TrainingProgress) -> None:
+        if self.n_trials > 0:
+            seed = self.seeds[0]
+            rows = {budget: self._budget_rows[budget, seed] for budget in self.labels}
+            searching = Searching(self._bench, self.arms, rows, seed, self.n_trials)
+            searches = [Search(arm, budget) for arm in self.arms for budget in self.labels]
+            self._each(searching.run, searches, progress, "searches")
+        cells = [self._cell(arm, budget, seed) for seed in self.seeds for arm in self.arms for budget in self.labels]
+        left = [cell for cell in cells if not self._is_finished(cell)]
+        if self.jobs > 1:  # two cells that need one stack must not both pretrain it
+            owners = {(stack_name(cell, self.arms), cell.seed): cell for cell in left if cell.arm.pretrained}
+            self._each(self._pretrain, list(owners.values()), progress, "stacks")
+        self._each(self._finish_cell, left, progress, "cells")
+
     def _each(self, task: Task, items: Sequence[Any], progress: TrainingProgress, what: str) -> None:
+        self._signals.check()
         run_jobs(task, items, jobs=self.jobs, progress=progress, what=what)
+        self._signals.check()
+
+    def _is_finished(self, cell: Cell) -> bool:
+        if self.folder.cell(cell.arm.name, cell.labels, cell.seed) is None:
+            return False
+        # There is one where a process was killed right after writing the record.
+        state_path(self.folder.cell_path(cell.arm.name, cell.labels, cell.seed)).unlink(missing_ok=True)
+        return True
 
     def _cell(self, arm: Arm, budget: Budget, seed: int) -> Cell:
         """A cell, with the settings that were found for its arm if any were."""
@@ -165,51 +179,22 @@ class Comparison:
             arm = with_settings(arm, best_trial(self.folder.trials(arm.name, budget))["settings"])
         return Cell(arm, budget, seed)
 
-    def _tune(self, search: Search, progress: TrainingProgress, title: str) -> None:
-        """Run the trials of a search that are not finished; each is kept when it is."""
-        arm, budget, seed = search.arm, search.labels, self.seeds[0]
-        trials = self.folder.trials(arm.name, budget)
-
-        def try_out(settings: dict[str, Any]) -> Trial:
-            cell = Cell(with_settings(arm, settings), budget, seed)
-            of_trial = f"{title} trial {len(trials) + 1}/{self.n_trials}"
-            trial = self._try_out(cell, settings, progress, of_trial)
-            trials.append(trial)
-            self.folder.write_trials(arm.name, budget, trials)
-            return trial
-
-        tune(arm, self.n_trials, try_out, trials, seed=seed)
-
-    def _try_out(self, cell: Cell, settings: dict[str, Any], progress: TrainingProgress, title: str) -> Trial:
-        rows, started = self._budget_rows[cell.labels, cell.seed], time.perf_counter()
-        error: float | None = None
-        # A rate that is too high is a bad trial, and no reason to end the search.
-        with contextlib.suppress(DivergenceError):
-            trained = self._bench.train(cell, rows, self._stack_name(cell), progress, title)
-            error = self._bench.validation_error(trained.network)
-        return {"settings": settings, "validation_error": error, "seconds": time.perf_counter() - started}
-
     def _pretrain(self, cell: Cell, progress: TrainingProgress, title: str) -> None:
         rows = self._budget_rows[cell.labels, cell.seed]
         with _named(cell):
-            self._bench.pretrain(cell, rows, self._stack_name(cell), progress, title)
+            self._bench.pretrain(cell, rows, stack_name(cell, self.arms), progress, title)
 
     def _finish_cell(self, cell: Cell, progress: TrainingProgress, title: str) -> None:
-        rows = self._budget_rows[cell.labels, cell.seed]
+        rows, bench = self._budget_rows[cell.labels, cell.seed], self._bench
+        path = self.folder.cell_path(cell.arm.name, cell.labels, cell.seed)
         with _named(cell):
-            record, network, provenance = self._bench.run(cell, rows, self._stack_name(cell), progress, title)
-        if cell.seed == self.seeds[0]:
-            path = self.folder.network(cell.arm.name, cell.labels, cell.seed)
-            checkpoints.save(network.cpu(), path, overwrite=True, history=record["history"], provenance=provenance)
-        self.folder.write_cell(record)
-
-    def _stack_name(self, cell: Cell) -> str:
-        # Arms and trials that pretrain alike share their stacks.
-        name = next((other.name for other in self.arms if other.layer == cell.arm.layer), None)
-        if name is None:
-            content = json.dumps(to_dict(cell.arm.layer), sort_keys=True)
-            name = f"tuned-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
-        return f"{name}-{cell.labels}" if cell.arm.pretrained_with_labels else name
+            pretrained = bench.pretrain(cell, rows, stack_name(cell, self.arms), progress, title)
+            with bench.states.of_cell(path, cell, rows, pretrained) as resuming:
+                record, network, provenance = bench.run(cell, rows, pretrained, resuming, progress, title)
+                if cell.seed == self.seeds[0]:
+                    file, history = self.folder.network(cell.arm.name, cell.labels, cell.seed), record["history"]
+                    checkpoints.save(network.cpu(), file, overwrite=True, history=history, provenance=provenance)
+                self.folder.write_cell(record)
 
     def _labelled_rows(self, budget: Budget, seed: int) -> np.ndarray:
         rows = self.prepared.split.train

@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from joblib import Parallel, delayed
 
 from pipelines.progress import TrainingProgress
+from pipelines.stopping import Stopped, restore, stoppable
 
 Task = Callable[[Any, TrainingProgress, str], None]
 
@@ -27,11 +27,16 @@ def run_jobs(task: Task, items: Sequence[Any], *, jobs: int, progress: TrainingP
     jobs : int
         1 works in this process. More are processes that share the threads of this one, each at least one (another
         number of threads may change the last bits of large products); they end with it, and an error in one, or
-        Ctrl-C, ends them all.
+        Ctrl-C or SIGTERM, ends them all.
     progress : TrainingProgress
         Shows the training of a single job, and of several how many items are done.
     what : str
         Items are called so, in the plural.
+
+    Raises
+    ------
+    Stopped
+        After Ctrl-C or SIGTERM, if there are several processes.
     """
     if jobs == 1 or len(items) < 2:
         for number, item in enumerate(items, start=1):
@@ -41,7 +46,7 @@ def run_jobs(task: Task, items: Sequence[Any], *, jobs: int, progress: TrainingP
     run = Parallel(n_jobs=min(jobs, len(items)), return_as="generator_unordered", pre_dispatch="n_jobs")
     # Closing the generator before its end kills the processes.
     with (
-        _terminated(),
+        _ended_by_signals(),
         contextlib.closing(
             run(delayed(_work)(task, item, threads, progress.tensorboard) for item in items)
         ) as finished,
@@ -50,21 +55,30 @@ def run_jobs(task: Task, items: Sequence[Any], *, jobs: int, progress: TrainingP
             pass
 
 
+class _Signalled(BaseException):
+    """Nobody on the way takes it for an error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 @contextlib.contextmanager
-def _terminated() -> Iterator[None]:
-    """SIGTERM as an exception, so that no process is left behind."""
+def _ended_by_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM as an exception, so that no process is left behind."""
 
-    def stop(number: int, _: Any) -> None:
-        raise SystemExit(128 + number)
+    def end(number: int, _: Any) -> None:
+        raise _Signalled(number)
 
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's alone
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, stop)
+    previous = stoppable()
+    for number in previous:
+        signal.signal(number, end)
     try:
         yield
+    except _Signalled as signalled:
+        raise Stopped(signalled.number) from None
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        restore(previous)
 
 
 def _work(task: Task, item: Any, threads: int, tensorboard: Path | None) -> None:

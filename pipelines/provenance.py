@@ -1,6 +1,7 @@
 """Where a result comes from: the command, the versions and the machine."""
 
 import datetime
+import functools
 import os
 import platform
 from importlib import metadata
@@ -10,6 +11,7 @@ import torch
 
 from pretrain import __version__
 
+_version = functools.cache(metadata.version)  # each look-up reads a file
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 
 
@@ -28,7 +30,7 @@ def origin(*, command: str, seed: int, seconds: float, device: torch.device) -> 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
     found = {"python": platform.python_version(), "pretrain": __version__}
-    return found | {package: metadata.version(package) for package in PACKAGES}
+    return found | {package: _version(package) for package in PACKAGES}
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """Long runs that can be stopped: their state is written beside the output now and then, and they go on from it."""
 
 import json
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -12,22 +11,12 @@ import torch
 
 import checkpoints
 from pipelines.provenance import versions
+from pipelines.stopping import Stopped, StopSignals
 from pretrain.device import resolve_device
 from pretrain.exceptions import SettingsError
 from pretrain.training import Record
 
 CHECKPOINT_SECONDS = 120.0  # a state of some tens of megabytes takes a tenth of a second to write
-STOPPING = (signal.SIGINT, signal.SIGTERM)
-
-
-class Stopped(Exception):
-    """A run was stopped by a signal, after its state was written."""
-
-    def __init__(self, path: Path, number: int) -> None:
-        super().__init__(
-            f"Stopped. The state of the run is in {path}: repeat the command with --resume to go on from there."
-        )
-        self.exit_code = 128 + number  # as shells have it
 
 
 class ResumableRun(Protocol):
@@ -68,6 +57,10 @@ class Resuming:
         Whether to go on from the state that is there.
     overwrite : bool
         Whether a state that is there may be thrown away.
+    signals : StopSignals or None
+        Those that the caller watches, for a run of many; None: they are watched while the runs are.
+    instead : str
+        What to do where the state is of another run and cannot be gone on from.
 
     Raises
     ------
@@ -75,7 +68,16 @@ class Resuming:
         If there is nothing to resume, or a state that is neither to be resumed nor overwritten.
     """
 
-    def __init__(self, output: Path, *, every: float, resume: bool, overwrite: bool) -> None:
+    def __init__(
+        self,
+        output: Path,
+        *,
+        every: float,
+        resume: bool,
+        overwrite: bool,
+        signals: StopSignals | None = None,
+        instead: str = "give --overwrite in its place to begin anew",
+    ) -> None:
         self.path, self.every, self.resume = state_path(output), every, resume
         if resume and not self.path.exists():
             raise SettingsError(
@@ -89,13 +91,17 @@ class Resuming:
             )
         self._parts: dict[str, dict[str, Any]] = {}
         self._identity: dict[str, Any] = {}
-        self._signal: int | None = None
+        self._signals, self._instead = StopSignals() if signals is None else signals, instead
+        self._watch = self._signals.watched() if signals is None else nullcontext()
         self._seconds = 0.0
         self._started = self._saved = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """How long the runs have taken, without what was lost between the last state and an end without notice."""
+        """How long the runs have taken.
+
+        Without the writing of states, and without what was lost between the last one and an end without notice.
+        """
         return self._seconds + time.perf_counter() - self._started
 
     @contextmanager
@@ -121,23 +127,13 @@ class Resuming:
         programs = {name: versions()[name] for name in ("pretrain", "torch")}
         whole = {"command": command, "device": resolve_device(device).type, **identity, "versions": programs}
         self._identity = json.loads(json.dumps(whole))
-        self._started = self._saved = time.perf_counter()
         if self.resume:
             self._load()
         else:
             self.path.unlink(missing_ok=True)
-        previous = {number: signal.getsignal(number) for number in STOPPING}
-
-        def stop(number: int, _: Any) -> None:
-            self._signal = number
-            _restore(previous)
-
-        try:
-            for number in STOPPING:
-                signal.signal(number, stop)
+        self._started = self._saved = time.perf_counter()
+        with self._watch:
             yield self
-        finally:
-            _restore(previous)
 
     def records(self, name: str, run: ResumableRun) -> Iterator[Record]:
         """The records of a run, those of its epochs before it was stopped included."""
@@ -148,12 +144,12 @@ class Resuming:
         for record in run:
             if "progress" not in record:
                 part["records"].append(record)
-            if self._signal is not None or 0 < self.every <= time.perf_counter() - self._saved:
+            if self._signals.number is not None or 0 < self.every <= time.perf_counter() - self._saved:
                 part["state"] = run.state_dict()
                 self._save()
             yield record
         part["state"] = run.state_dict()
-        if self._signal is not None:
+        if self._signals.number is not None:
             self._save()
 
     def finish(self) -> None:
@@ -162,10 +158,12 @@ class Resuming:
 
     def _save(self) -> None:
         state = checkpoints.RunState({"seconds": self.seconds, "parts": self._parts})
+        started = time.perf_counter()
         checkpoints.save(state, self.path, overwrite=True, provenance=self._identity)
         self._saved = time.perf_counter()
-        if self._signal is not None:
-            raise Stopped(self.path, self._signal)
+        self._started += self._saved - started
+        if self._signals.number is not None:
+            raise Stopped(self._signals.number, self.path)
 
     def _load(self) -> None:
         loaded = checkpoints.load(self.path)
@@ -181,7 +179,7 @@ class Resuming:
         if differing:
             raise SettingsError(
                 f"{self.path} is the state of another run: {'; '.join(differing)}. Repeat the command as it was "
-                "when it was stopped, with --resume, or give --overwrite in its place to begin anew."
+                f"when it was stopped, with --resume, or {self._instead}."
             )
         self._parts, self._seconds = loaded.state["parts"], loaded.state["seconds"]
 
@@ -193,8 +191,3 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         return
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         yield from _leaves(item, f"{name}.{key}" if name else str(key))
-
-
-def _restore(handlers: dict[signal.Signals, Any]) -> None:
-    for number, handler in handlers.items():
-        signal.signal(number, handler)

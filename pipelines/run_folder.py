@@ -17,7 +17,13 @@ from pretrain.exceptions import DataError, SettingsError
 KIND = "pretrain-comparison"
 FOLDERS = ("trials", "cells", "stacks", "networks")
 FILES = ("settings.json", "records.csv", "records.json", PAGE, TEXT)
-DECISIVE = ("hidden_layer_sizes", "scaling", "split", "tuning")  # what no cell survives a change of, besides its arm
+DECISIVE = (
+    "hidden_layer_sizes",
+    "scaling",
+    "data",
+    "split",
+    "tuning",
+)  # what no cell survives a change of, besides its arm
 
 
 def cell_name(arm: str, labels: int | str, seed: int) -> str:
@@ -63,6 +69,13 @@ class RunFolder:
         asked["arms"] = {**known.get("arms", {}), **asked["arms"]}
         write_text(self.path / "settings.json", json.dumps(asked, indent=1))
 
+    def require_begun(self) -> None:
+        """SettingsError if there is no comparison to go on with."""
+        if not self._known_settings():
+            raise SettingsError(
+                f"There is nothing to resume: there is no comparison in {self.path}. Leave --resume out."
+            )
+
     def stack(self, name: str, seed: int) -> Path:
         """File of a pretrained stack."""
         return self.path / "stacks" / f"{name}-seed{seed}.h5"
@@ -71,13 +84,21 @@ class RunFolder:
         """File of a trained network."""
         return self.path / "networks" / f"{cell_name(arm, labels, seed)}.h5"
 
+    def cell_path(self, arm: str, labels: int | str, seed: int) -> Path:
+        """File of the record of a finished cell."""
+        return self.path / "cells" / f"{cell_name(arm, labels, seed)}.json"
+
+    def trial_path(self, arm: str, labels: int | str, number: int) -> Path:
+        """What the state of an unfinished trial is named for; `number` counts from 1."""
+        return self.path / "trials" / f"{arm}-{labels}-trial{number}"
+
     def cell(self, arm: str, labels: int | str, seed: int) -> dict[str, Any] | None:
         """The record of a finished cell, None where it is not finished; DataError if its file is damaged."""
-        return _read(self._cell_path(arm, labels, seed), "Remove it to run this cell again.")
+        return _read(self.cell_path(arm, labels, seed), "Remove it to run this cell again.")
 
     def write_cell(self, record: Mapping[str, Any]) -> None:
         """Keep the record of a finished cell."""
-        path = self._cell_path(record["arm"], record["labels"], record["seed"])
+        path = self.cell_path(record["arm"], record["labels"], record["seed"])
         write_text(path, json.dumps(record))
 
     def trials(self, arm: str, labels: int | str) -> list[dict[str, Any]]:
@@ -125,9 +146,6 @@ class RunFolder:
         self.write_results(results)
         return results
 
-    def _cell_path(self, arm: str, labels: int | str, seed: int) -> Path:
-        return self.path / "cells" / f"{cell_name(arm, labels, seed)}.json"
-
     def _trials_path(self, arm: str, labels: int | str) -> Path:
         return self.path / "trials" / f"{arm}-{labels}.json"
 
@@ -160,7 +178,8 @@ class RunFolder:
     def _require_same_settings(self, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
         # More arms, budgets or seeds leave finished cells valid; anything else does not.
         arms = set(known["arms"]) & set(asked["arms"])
-        changed = [name for name in DECISIVE if known.get(name) != asked.get(name)]
+        known = {"data": asked["data"], **known}  # folders of earlier versions have none
+        changed = [what for name in DECISIVE for what in _differences(known.get(name), asked.get(name), name)]
         for name in sorted(arms):
             changed += [f"arm {name}: {what}" for what in _differences(known["arms"][name], asked["arms"][name])]
         if changed:

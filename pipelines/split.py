@@ -69,7 +69,7 @@ class Split:
             "n_validation": len(self.validation),
             "n_test": self.n_test,
             "data_sha256": self.data_sha256,
-            **{f"{part}_sha256": _digest(getattr(self, part)) for part in PARTS},
+            **{f"{part}_sha256": digest_rows(getattr(self, part)) for part in PARTS},
         }
 
 
@@ -164,7 +164,7 @@ def remake_split(dataset: Dataset, record: Mapping[str, object]) -> Split:
         test_fraction=cast(float, record["test_fraction"]),
     )
     for part in PARTS:
-        drawn = _digest(getattr(split, part))
+        drawn = digest_rows(getattr(split, part))
         if drawn != record[f"{part}_sha256"]:
             raise DataError(
                 f"{dataset.name}: the {part} rows differ from the recorded ones: sha256 {drawn}, recorded "
@@ -276,5 +276,6 @@ def _freeze(rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _digest(rows: np.ndarray) -> str:
+def digest_rows(rows: np.ndarray) -> str:
+    """SHA-256 of the numbers of rows, in hexadecimal digits."""
     return hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()

@@ -1,11 +1,14 @@
 """Fixtures that the tests share."""
 
+import signal
+
 import pytest
 import torch
 from click.testing import CliRunner
 from command_results import STACK
 
 from pipelines.cli import main
+from pretrain.training import TrainingRun
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,3 +56,30 @@ def network_file(cli, stack_file):
     result = cli("finetune", "stack.h5", "digits", "--epochs", "8", "-o", "net.h5")
     assert result.exit_code == 0, result.output
     return stack_file.parent / "net.h5"
+
+
+@pytest.fixture
+def after_records(monkeypatch):
+    """`after_records(n, act)`: call `act` where record n would be computed."""
+    whole = TrainingRun.__next__
+
+    def arrange(n, act):
+        count = iter(range(10**6))
+
+        def counted(run):
+            if next(count) == n:
+                act()
+            return whole(run)
+
+        monkeypatch.setattr(TrainingRun, "__next__", counted)
+
+    yield arrange
+    monkeypatch.setattr(TrainingRun, "__next__", whole)
+
+
+@pytest.fixture
+def interruptible():
+    """SIGINT as in a terminal: it is ignored where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -46,9 +46,9 @@ def train(digits, tmp_path):
         (arm,) = arms_named((name,))
         training = dataclasses.replace(arm.finetune.training, epochs=EPOCHS)
         arm = dataclasses.replace(arm, finetune=dataclasses.replace(arm.finetune, training=training))
-        rows = digits.split.train[:60]
-        with TrainingProgress() as progress:
-            return bench.train(Cell(arm, 60, 1), rows, "none", progress, "", diagnose=diagnose)
+        cell, rows = Cell(arm, 60, 1), digits.split.train[:60]
+        with TrainingProgress() as progress, bench.states.of_cell(tmp_path / "cell", cell, rows, None) as resuming:
+            return bench.train(cell, rows, None, resuming, progress, "", diagnose=diagnose)
 
     return train
 

@@ -1,6 +1,5 @@
 """Commands that are stopped or killed and resumed write the file that they would have written, to the bit."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,16 +7,15 @@ import sys
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from command_results import refused
+from interruptions import content, kill, succeeded, terminate
 
 import checkpoints
 from pipelines.cli import main
-from pretrain.training import TrainingRun
 
 MODULES = ("pretraining", "finetuning", "autoencoding", "belief_nets")
 STACK = ("stack", "digits", "--layers", "31,17", "--epochs", "2", "--batch-size", "400")  # four batches an epoch
@@ -47,10 +45,6 @@ COMMANDS = {
 }  # fmt: skip
 
 
-class Killed(RuntimeError):
-    """Ends a run as if it had been killed: nothing is written on the way."""
-
-
 @pytest.fixture
 def cli(tmp_path, monkeypatch):
     """Run `pretrain ...` in an empty folder, with a record after every batch; returns click's result."""
@@ -62,54 +56,6 @@ def cli(tmp_path, monkeypatch):
         return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
     return run
-
-
-@pytest.fixture
-def after_records(monkeypatch):
-    """`after_records(n, act)`: call `act` where record n would be computed."""
-    whole = TrainingRun.__next__
-
-    def arrange(n, act):
-        count = iter(range(10**6))
-
-        def counted(run):
-            if next(count) == n:
-                act()
-            return whole(run)
-
-        monkeypatch.setattr(TrainingRun, "__next__", counted)
-
-    yield arrange
-    monkeypatch.setattr(TrainingRun, "__next__", whole)
-
-
-def kill():
-    raise Killed
-
-
-def terminate():
-    signal.raise_signal(signal.SIGTERM)
-
-
-def content(path):
-    """Every dataset and every attribute, but for what tells the time and the command as it was typed."""
-    found = {}
-
-    def visit(name, node):
-        found[name] = dict(node.attrs)
-        if isinstance(node, h5py.Dataset) and name not in ("provenance", "digests", "history/columns/seconds"):
-            found[name] = node[()].tobytes()
-
-    with h5py.File(path) as file:
-        file.visititems(visit)
-        provenance = json.loads(file["provenance"][()])
-    for key in ("command", "created_at", "seconds"):
-        del provenance[key]
-    return {**found, "provenance": provenance}
-
-
-def succeeded(result):
-    assert result.exit_code == 0, result.output + repr(result.exception)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +80,7 @@ def test_a_resumed_command_writes_the_same_file(cli, after_records, name, stop_a
     assert not Path("out.h5.resume").exists()
 
 
-def test_stopping_says_how_to_go_on_and_restores_the_handlers(cli, after_records):
+def test_stopping_says_how_to_go_on_and_restores_the_handlers(cli, after_records, interruptible):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     after_records(3, lambda: signal.raise_signal(signal.SIGINT))
     result = cli(*STACK, "-o", "s.h5")
@@ -144,9 +90,7 @@ def test_stopping_says_how_to_go_on_and_restores_the_handlers(cli, after_records
     assert checkpoints.describe("s.h5.resume")["resumable"]
 
 
-def test_a_second_interrupt_stops_at_once(cli, after_records):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
-
+def test_a_second_interrupt_stops_at_once(cli, after_records, interruptible):
     def twice():
         signal.raise_signal(signal.SIGINT)
         time.sleep(0.01)  # two at once would be one
@@ -155,7 +99,6 @@ def test_a_second_interrupt_stops_at_once(cli, after_records):
     after_records(3, twice)
     result = cli(*STACK, "-o", "s.h5")
     assert result.exit_code == 130
-    signal.signal(signal.SIGINT, before)
     assert "Interrupted" in result.stderr
     assert not Path("s.h5.resume").exists()
 

@@ -14,6 +14,7 @@ from pipelines.commands.options import (
     augmentation_options,
     command_line,
     data_options,
+    resume_options,
     run_options,
     settings_options,
     tensorboard_option,
@@ -108,6 +109,7 @@ def _settle(params: dict[str, Any]) -> list[dict[str, Any]]:
 @augmentation_options
 @settings_options(UNSTOPPED_OPTIONS)
 @data_options
+@resume_options
 @tensorboard_option
 @run_options
 def compare(
@@ -124,6 +126,8 @@ def compare(
     scaling: str,
     test_fraction: float,
     split_seed: int,
+    checkpoint_every: float,
+    resume: bool,
     tensorboard: Path | None,
     seed: int,
     device: str,
@@ -134,11 +138,14 @@ def compare(
 
     Pretrained arms pretrain on all training rows without their labels; greedy-supervised, which tells whether that
     matters, pretrains with the labels of the budget and on no other rows. Options of the training change the
-    supervised training of every arm alike. A repeated command does only what is not done yet.
+    supervised training of every arm alike. A repeated command does only what is not done yet, and goes
+    on inside the cell that was stopped; with --resume it does nothing where there is no such run folder.
 
     With --tune each arm searches its own space of settings, as many times as every other; the space lies around the
     settings that it would have without.
     """
+    if resume and overwrite:
+        raise click.UsageError("--resume goes on and --overwrite begins anew; give one of them.")
     chosen = _arms(given)
     if validation_fraction is None:
         validation_fraction = TUNING_FRACTION if n_trials > 0 else 0.0
@@ -162,8 +169,9 @@ def compare(
         command=command_line(),
         n_trials=n_trials,
         jobs=jobs,
+        checkpoint_every=checkpoint_every,
     )
-    comparison.open_folder(overwrite=overwrite)
+    comparison.open_folder(overwrite=overwrite, resume=resume)
     with TrainingProgress(tensorboard=tensorboard) as progress:
         results = comparison.run(progress)
     print_verdict(results, output, as_json)

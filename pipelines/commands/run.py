@@ -65,6 +65,8 @@ def run(
     for number, (arguments, control) in enumerate(zip(steps, chosen.controls, strict=True), start=1):
         if compares and overwrite:
             arguments.append("--overwrite")
+        if resume and arguments[0] == "compare":
+            arguments.append("--resume")
         if _takes(arguments[0], "resume"):
             arguments += ["--checkpoint-every", str(checkpoint_every)]
         if tensorboard is not None and _takes(arguments[0], "tensorboard"):
