@@ -314,7 +314,7 @@ def test_ignored_signals_stay_ignored_and_other_threads_watch_none(interruptible
     ("number", "jobs", "code"), [(signal.SIGKILL, 1, -9), (signal.SIGTERM, 2, 143), (signal.SIGINT, 2, 130)]
 )
 def test_a_process_that_is_ended_goes_on_inside_its_cells(cli, tmp_path, number, jobs, code):
-    arguments = (*CELLS[:-1], "relu,sigmoid", "--epochs", "3000")
+    arguments = (*COMPARE[:8], "--arms", "relu,sigmoid", "--epochs", "1500")
     options = ("--jobs", str(jobs), "--checkpoint-every", "0.01", "-o", "run")
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines", *arguments, *options],
