@@ -1,6 +1,7 @@
 """Several cells of a comparison at once, in processes of their own."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -42,13 +43,13 @@ def run_jobs(task: Task, items: Sequence[Any], *, jobs: int, progress: TrainingP
         for number, item in enumerate(items, start=1):
             task(item, progress, f"[{number}/{len(items)}] {item.name}")
         return
-    threads = max(1, torch.get_num_threads() // jobs)
+    threads, here = max(1, torch.get_num_threads() // jobs), Path.cwd()
     run = Parallel(n_jobs=min(jobs, len(items)), return_as="generator_unordered", pre_dispatch="n_jobs")
     # Closing the generator before its end kills the processes.
     with (
         _ended_by_signals(),
         contextlib.closing(
-            run(delayed(_work)(task, item, threads, progress.tensorboard) for item in items)
+            run(delayed(_work)(task, item, threads, progress.tensorboard, here) for item in items)
         ) as finished,
     ):
         for _ in progress.count(finished, len(items), what):
@@ -81,7 +82,8 @@ def _ended_by_signals() -> Iterator[None]:
         restore(previous)
 
 
-def _work(task: Task, item: Any, threads: int, tensorboard: Path | None) -> None:
+def _work(task: Task, item: Any, threads: int, tensorboard: Path | None, folder: Path) -> None:
+    os.chdir(folder)  # joblib's processes outlive a run, and the next one may be in another folder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
     torch.set_num_threads(threads)
     with TrainingProgress(silent=True, tensorboard=tensorboard) as progress:

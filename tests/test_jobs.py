@@ -113,3 +113,18 @@ def alive(process: int) -> bool:
     with contextlib.suppress(OSError):
         return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
     return False
+
+
+def leave_a_trace(item, progress, title):
+    Path(item.name).write_text(title, encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_processes_of_a_run_work_where_it_does(tmp_path, monkeypatch):
+    items = arms_named(("dbn", "relu"))
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        with TrainingProgress() as progress:
+            run_jobs(leave_a_trace, items, jobs=2, progress=progress, what="arms")
+        assert {path.name for path in folder.iterdir()} == {"dbn", "relu"}
