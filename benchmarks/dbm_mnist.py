@@ -39,13 +39,18 @@ PAPER = {"bound": -84.62, "test_error": 0.95}
 
 
 def train(
-    data: PreparedData, sizes: tuple[int, ...], epochs: dict[str, int], learning_rate: float, seed: int
+    data: PreparedData,
+    sizes: tuple[int, ...],
+    epochs: dict[str, int],
+    learning_rate: float,
+    centered: bool,
+    seed: int,
 ) -> tuple[DBM, list[Any]]:
     """The model, and a record of every epoch."""
     rbm = TrainingSettings(epochs=epochs["pretrain"], learning_rate=0.05, initial_momentum=0.5, weight_decay=2e-4)
     settings = RBMSettings(binarize=True, weight_scale=0.01, initial_visible_bias="data", training=rbm)
     training = dataclasses.replace(DBM_TRAINING, epochs=epochs["joint"], learning_rate=learning_rate)
-    joint = DBMSettings(binarize=True, training=training)
+    joint = DBMSettings(binarize=True, centered=centered, training=training)
     run = DBMTraining(data.train_rows(), sizes, settings, joint, seed=seed)
     records = []
     for record in run:
@@ -113,6 +118,7 @@ def error_of(network: Network, rows: np.ndarray, labels: np.ndarray) -> float:
 @click.option("--pretrain-epochs", default=0, show_default=True, help="Of each RBM.")
 @click.option("--joint-epochs", default=250, show_default=True)
 @click.option("--learning-rate", default=DBM_TRAINING.learning_rate, show_default=True, help="Of joint training.")
+@click.option("--centered", type=bool, default=True, show_default=True, help="Gradients of joint training.")
 @click.option("--model", type=click.Path(path_type=Path), help="Of an earlier run: measured instead of a new one.")
 @click.option("--epochs", default=30, show_default=True, help="Of fine-tuning; 0: none.")
 @click.option("--dropout", default=0.0, show_default=True, help="Of hidden units in fine-tuning.")
@@ -128,6 +134,7 @@ def main(
     pretrain_epochs: int,
     joint_epochs: int,
     learning_rate: float,
+    centered: bool,
     model: Path | None,
     epochs: int,
     dropout: float,
@@ -151,7 +158,7 @@ def main(
     if model is None:
         sizes = tuple(int(size) for size in layers.split(","))
         n_epochs = {"pretrain": pretrain_epochs, "joint": joint_epochs}
-        dbm, records = train(prepared, sizes, n_epochs, learning_rate, seed)
+        dbm, records = train(prepared, sizes, n_epochs, learning_rate, centered, seed)
     else:
         dbm, records = checkpoints.load(model), checkpoints.read_history(model)
     if saved is not None:
