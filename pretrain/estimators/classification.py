@@ -105,7 +105,10 @@ class NetworkClassifier(ClassifierMixin, SupervisedEstimator):
         return outputs[:, 1] - outputs[:, 0] if two_classes else outputs
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy on the rows that have a label; DataError if none has."""
+        """Accuracy, 0 to 1, on the rows that have a label: (n_samples, n_features), (n_samples,) -> float.
+
+        Rows are without a label where `y` is as `fit` takes it for none; DataError if all are.
+        """
         return labelled_accuracy(self, X, y, sample_weight)
 
     def _check_rows(self, X: Any) -> Any:

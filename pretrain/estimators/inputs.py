@@ -45,7 +45,8 @@ def check_labelled_rows(
     """Rows and labels as scikit-learn checks them, and which labels are there, (n_samples,) bool.
 
     Among objects None and NaN stand for a missing label; another takes its place in what is returned. With
-    `multilabel` y may have several columns of 0 and 1, and -1 throughout a row without labels.
+    `multilabel` y may have several columns of 0 and 1, and -1 throughout a row without labels. A UserWarning tells of
+    -1.0 among floats, which is a class.
     """
     y, known = fill_missing_labels(y)
     several = has_columns(y)

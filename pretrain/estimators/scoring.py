@@ -16,10 +16,24 @@ def labelled_accuracy(classifier: Any, X: Any, y: Any, sample_weight: Any) -> fl
 
     So a search whose folds are drawn from partly labelled rows judges by labels alone.
 
+    Parameters
+    ----------
+    classifier : fitted estimator with `classes_` and `predict`
+    X : array-like or sparse matrix of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,) or (n_samples, n_labels)
+    sample_weight : array-like of shape (n_samples,) or None
+
+    Returns
+    -------
+    float
+        From 0 to 1; of rows with several labels the share of those with all labels right.
+
     Raises
     ------
     DataError
         If no row has a label.
+    ValueError
+        If X, y and sample_weight differ in length.
     """
     check_is_fitted(classifier)
     check_consistent_length(X, y, sample_weight)
