@@ -97,3 +97,10 @@ def mean_field_by_hand(dbm, v, n_steps):
 def bound_of_means(dbm, means):
     """E_q[-E] + entropy of q: the bound, but for log Z, of given means by layer."""
     return minus_energy(dbm, means) - sum((xlogy(m, m) + xlogy(1 - m, 1 - m)).sum(axis=1) for m in means[1:])
+
+
+def rows_of(seed, n, n_visible=4, *, visible_units="bernoulli"):
+    """Rows of what such units model, float32 (n, n_visible)."""
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(n, n_visible)) if visible_units == "gaussian" else rng.random((n, n_visible))
+    return torch.from_numpy(rows).float()
