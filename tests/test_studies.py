@@ -164,6 +164,50 @@ def test_a_study_is_not_run_again_unless_it_is_asked_for(toy, tmp_path):
     assert (tmp_path / "toy.json").read_text() != first
 
 
+def test_a_stopped_study_trains_only_what_is_left(toy, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    ran, run = [], TrialBench.run
+
+    def run_until_killed(self, trial, seed, title=""):
+        if kills and len(ran) == kills[0]:
+            kills.pop(0)
+            raise Killed
+        ran.append((trial.name, seed))
+        return run(self, trial, seed, title)
+
+    monkeypatch.setattr(TrialBench, "run", run_until_killed)
+    kills = [1, 3]
+    for finished in (1, 3):
+        with pytest.raises(Killed):
+            CliRunner().invoke(main, ["study", "toy", "--seeds", "2", "-o", str(tmp_path)], catch_exceptions=False)
+        assert len(json.loads((tmp_path / "toy.unfinished.json").read_text())["records"]) == finished
+        assert not (tmp_path / "toy.json").exists()
+    assert "--overwrite" in study("toy", "--seeds", 3, "-o", tmp_path).output
+    assert study("toy", "--seeds", 2, "-o", tmp_path).exit_code == 0
+    assert ran == [("long", 0), ("short", 0), ("long", 1), ("short", 1)]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".json"] == ["toy.json"]
+    stopped = json.loads((tmp_path / "toy.json").read_text())
+    assert study("toy", "--seeds", 2, "-o", tmp_path / "other").exit_code == 0
+    undisturbed = json.loads((tmp_path / "other" / "toy.json").read_text())
+    assert [figures(record) for record in stopped["records"]] == [figures(r) for r in undisturbed["records"]]
+    assert stopped["seconds"] > sum(record["seconds"] for record in stopped["records"])
+
+
+def figures(record):
+    return {key: value for key, value in record.items() if "seconds" not in key}
+
+
+def test_a_study_of_other_data_is_refused(toy, tmp_path):
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        np.savez(tmp_path / "d.npz", X=rng.random((60, 4)), y=np.arange(60) % 3)
+        result = study("toy", "--data", tmp_path / "d.npz", "--seeds", 2, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "is of other settings (data," in result.output
+
+
 def test_text_is_escaped_on_the_page_and_other_versions_are_left_out(toy, tmp_path):
     study("toy", "--seeds", 2, "-o", tmp_path)
     toy["toy"] = dataclasses.replace(make_toy("Less <i>is</i> more."), judge=lambda results: Verdict([]))

@@ -18,7 +18,7 @@ SMALL_DATA, FULL_DATA = "digits", "mnist"
 
 @click.command(epilog="Example: pretrain study dropout --seeds 5 -o runs/studies")
 @click.argument("names", nargs=-1)
-@click.option("--all", "run_all", is_flag=True, help="Every study; those that the folder has are not run again.")
+@click.option("--all", "run_all", is_flag=True, help="Every study; what the folder has is not run again.")
 @click.option("--data", help="DATA with class labels.  [default: digits; with --full mnist]")
 @click.option("--full", is_flag=True, help="All training rows and networks of a size for a GPU.")
 @click.option("--seeds", type=click.IntRange(2, 1000), default=5, show_default=True, help="How many, from --seed up.")
@@ -49,7 +49,8 @@ def study(
     """Try the claims that NAMES name, and say of each whether it holds at this scale.
 
     Each study trains small networks, judges them by a criterion that was stated beforehand, and adds its verdict, the
-    numbers and one figure to the page of the folder. Without --full a study takes one to ten minutes of a core.
+    numbers and one figure to the page of the folder. Without --full a study takes one to ten minutes of a core. A
+    repeated command trains only the networks that are not there yet.
     """
     chosen = list(STUDIES.values()) if run_all else studies_named(names)
     if not chosen:

@@ -11,7 +11,7 @@ from pipelines.preparation import PreparedData
 from pipelines.progress import TrainingProgress
 from pipelines.provenance import machine, versions
 from pipelines.studies.results import Results
-from pipelines.studies.study import Scale, Study
+from pipelines.studies.study import Scale, Study, Trial
 from pipelines.studies.trials import TrialBench
 from pretrain.device import resolve_device
 from pretrain.exceptions import DataError, SettingsError
@@ -32,7 +32,7 @@ def run_study(
     command: str,
     progress: TrainingProgress,
 ) -> dict[str, Any]:
-    """Run a study, or read what it gave before with the same settings, and judge it.
+    """Run a study, or what is left of it, or read what it gave before with the same settings, and judge it.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def run_study(
     prepared : PreparedData
         With `study.validation_fraction` of the training rows held out.
     folder : Path
-        It keeps what the study gave as `NAME.json`.
+        It keeps what the study gave as `NAME.json`, and while trials are left as `NAME.unfinished.json`.
     full : bool
         All training rows and the large networks, instead of at most 1,500 rows and small ones.
     seeds : sequence of int
@@ -75,28 +75,44 @@ def run_study(
         "split": prepared.split.to_dict(),
         "trials": {trial.name: trial.to_dict() for trial in trials},
     }
-    kept = None if overwrite else _kept(path, settings)
+    data = prepared.describe()
+    kept = None if overwrite else _kept(path, settings, data)
     if kept is None:
-        started, bench = time.perf_counter(), TrialBench(prepared, n_rows, chosen, progress)
-        cells = [(trial, seed) for seed in seeds for trial in trials]
-        records = [
-            bench.run(trial, seed, f"{study.name} [{number}/{len(cells)}] {trial.name}")
-            for number, (trial, seed) in enumerate(cells, start=1)
-        ]
-        kept = {
+        begun = {
             "kind": KIND,
             "name": study.name,
             "command": command,
-            "seconds": time.perf_counter() - started,
-            "data": prepared.describe(),
+            "seconds": 0.0,
+            "data": data,
             "n_test": prepared.split.n_test,
             "settings": settings,
             "machine": machine(chosen),
             "versions": versions(),
-            "records": records,
+            "records": [],
         }
+        unfinished = folder / f"{study.name}.unfinished.json"
+        found = None if overwrite else _kept(unfinished, settings, data)
+        if found is not None:  # the trials that a stopped command had finished
+            begun |= {"seconds": found["seconds"], "records": found["records"]}
+        bench = TrialBench(prepared, n_rows, chosen, progress)
+        kept = _finish(begun, bench, [(trial, seed) for seed in seeds for trial in trials], unfinished)
         write_text(path, json.dumps(kept, indent=1, allow_nan=False))
+        unfinished.unlink()
     return judged(study, kept)
+
+
+def _finish(
+    begun: Mapping[str, Any], bench: TrialBench, cells: Sequence[tuple[Trial, int]], path: Path
+) -> dict[str, Any]:
+    """Run the cells of which there is no record yet; what there is after each is written to `path`."""
+    kept, earlier, started = dict(begun), begun["seconds"], time.perf_counter()
+    done = len(kept["records"])
+    for number, (trial, seed) in enumerate(cells[done:], start=done + 1):
+        record = bench.run(trial, seed, f"{kept['name']} [{number}/{len(cells)}] {trial.name}")
+        kept["records"] = [*kept["records"], record]
+        kept["seconds"] = earlier + time.perf_counter() - started
+        write_text(path, json.dumps(kept, allow_nan=False))
+    return kept
 
 
 def judged(study: Study, kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,9 +130,11 @@ def _as_json(values: Any) -> Any:
     return json.loads(json.dumps(values))
 
 
-def _kept(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+def _kept(path: Path, settings: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any] | None:
     kept = read_study(path)
-    if kept is not None and kept["settings"] != _as_json(settings):
+    if kept is None:
+        return None
+    if kept["settings"] != _as_json(settings) or kept["data"]["sha256"] != data["sha256"]:
         raise SettingsError(
             f"{path} is of other settings (data, seeds, scale, or another version of the study). Give another -o, or "
             "--overwrite to run it again."
