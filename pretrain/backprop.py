@@ -13,7 +13,7 @@ from pretrain.batches import Batch
 from pretrain.dropout import RandomLayer
 from pretrain.learner import Learner
 from pretrain.network import Network
-from pretrain.stochastic_depth import StochasticDepth
+from pretrain.stochastic_depth import StochasticDepth, give_generators
 
 
 class BackpropLearner(Learner):
@@ -30,7 +30,7 @@ class BackpropLearner(Learner):
         One a layer, the output layer last; layers with factor 0 are frozen: their weights and the statistics
         of their batch norm do not move, and they drop no units.
     generator : torch.Generator
-        On the network's device; draws the dropped units and blocks.
+        On the network's device; draws the dropped units and blocks (`give_generators`).
     dtype : torch.dtype
     loss : {"auto", "cross_entropy", "squared_error"}
         Of an autoencoder, see `FinetuneSettings.reconstruction_loss`.
@@ -55,9 +55,7 @@ class BackpropLearner(Learner):
         self._frozen = [layer for layer, factor in zip(self._layers, rate_factors, strict=True) if factor == 0]
         for layer, factor in zip(self._layers, rate_factors, strict=True):
             layer.requires_grad_(factor > 0)
-        for module in network.modules():
-            if isinstance(module, RandomLayer):
-                module.generator = generator
+        self._block_generator = give_generators(network, generator)
         self._leaves_out_blocks = any(m.rate > 0 for m in network.modules() if isinstance(m, StochasticDepth))
 
     @property
@@ -103,13 +101,17 @@ class BackpropLearner(Learner):
                 parameter.grad = torch.zeros_like(parameter)
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of dropout and of the augmentation."""
+        """The states of dropout, of stochastic depth where it has one of its own, and of the augmentation."""
         augment = None if self.augment is None else self.augment.state_dict()
-        return {"dropout": self.generator.get_state(), "augment": augment}
+        own = self._block_generator is not self.generator
+        blocks = {"blocks": self._block_generator.get_state()} if own else {}
+        return {"dropout": self.generator.get_state(), "augment": augment, **blocks}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         self.generator.set_state(state["dropout"])
+        if self._block_generator is not self.generator:
+            self._block_generator.set_state(state["blocks"])
         if self.augment is not None:
             self.augment.load_state_dict(state["augment"])
 

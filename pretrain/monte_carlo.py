@@ -23,6 +23,7 @@ from pretrain.exceptions import SettingsError
 from pretrain.network import Network
 from pretrain.random_streams import RandomStreams
 from pretrain.stack import map_rows
+from pretrain.stochastic_depth import give_generators
 
 
 class MonteCarloPrediction(NamedTuple):
@@ -89,8 +90,8 @@ def random_layers(network: Network) -> list[RandomLayer]:
 def _moments(module: Network, rows: torch.Tensor, n_draws: int, generator: torch.Generator) -> torch.Tensor:
     """Means and variances side by side, (batch, 2 n_outputs); updated draw by draw, as Welford does."""
     layers = random_layers(module)
+    give_generators(module, generator)
     for layer in layers:
-        layer.generator = generator
         layer.train()
     activate = activation_function(module.architecture.output_activation)
     mean, squares = torch.zeros(()), torch.zeros(())

@@ -8,6 +8,7 @@ References
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from pretrain.dropout import RandomLayer
 
@@ -47,3 +48,21 @@ class StochasticDepth(RandomLayer):
     def _survives(self) -> bool:
         generator = self.own_generator()
         return float(torch.rand((), generator=generator, device=generator.device)) < self.survival_probability
+
+
+def give_generators(network: nn.Module, generator: torch.Generator) -> torch.Generator:
+    """Let the random layers of a network draw from `generator`; return what its `StochasticDepth` draws from.
+
+    The host must know which blocks take part before it can launch anything, and to ask a GPU would stop it at every
+    block. So that is drawn on the CPU: from `generator` itself where it is there, else from one that it seeds.
+    """
+    layers = [module for module in network.modules() if isinstance(module, RandomLayer)]
+    of_blocks = generator
+    if generator.device.type != "cpu" and any(
+        isinstance(layer, StochasticDepth) and layer.rate > 0 for layer in layers
+    ):
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        of_blocks = torch.Generator().manual_seed(seed)
+    for layer in layers:
+        layer.generator = of_blocks if isinstance(layer, StochasticDepth) else generator
+    return of_blocks
