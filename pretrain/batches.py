@@ -22,7 +22,8 @@ class BatchSource:
 
     Dense data stay as they are in memory (any float or integer type, read-only or memory-mapped) and are turned
     into float32 a batch at a time; on a GPU they are moved there once. Sparse rows are made dense a batch at a
-    time. Neither `X` nor `y` is ever written to.
+    time; on a GPU they come by way of pinned memory, so that the host need not wait for it. Neither `X` nor `y` is
+    ever written to.
 
     Parameters
     ----------
@@ -79,7 +80,8 @@ class BatchSource:
     def shuffle(self) -> None:
         """Draw the order of the rows for the next epoch."""
         order = torch.randperm(self.n_samples, generator=self.generator)
-        self._order = (order if self._strata is None else self._spread(order, self._strata)).to(self.device)
+        order = order if self._strata is None else self._spread(order, self._strata)
+        self._order = self._staged(order).to(self._place, non_blocking=True)
 
     def _spread(self, order: torch.Tensor, strata: torch.Tensor) -> torch.Tensor:
         """The rows in an order in which those of each stratum lie at equal distances."""
@@ -95,17 +97,23 @@ class BatchSource:
         """Whether the rows are where the run computes, so that no batch passes through the host."""
         return isinstance(self._rows, torch.Tensor)
 
+    @property
+    def _place(self) -> torch.device:
+        return self.device if self.on_device else torch.device("cpu")  # of the order: where the rows are
+
     def batch(self, index: int) -> Batch:
         """Batch `index` of the current order. Its `X` is valid until the next call."""
         return self.gather(self.rows(index))
 
     def rows(self, index: int) -> torch.Tensor:
-        """Which rows batch `index` of the current order has, (batch,) int64 on the device."""
+        """Which rows batch `index` of the current order has, (batch,) int64; they are where X is."""
         return self._order[index * self.batch_size : (index + 1) * self.batch_size]
 
     def gather(self, rows: torch.Tensor) -> Batch:
         """The batch of these rows. Its `X` is valid until the next call."""
         X = self._gather(rows)
+        if not self.on_device and not (self._y is None and self._weight is None):
+            rows = self._staged(rows).to(self.device, non_blocking=True)
         y = None if self._y is None else self._y[rows]
         return Batch(X, y, None if self._weight is None else self._weight[rows])
 
@@ -115,7 +123,10 @@ class BatchSource:
             if self._rows.dtype == torch.float32:
                 return torch.index_select(self._rows, 0, rows, out=out)
             return out.copy_(self._rows[rows])
-        return out.copy_(as_dense_tensor(self._rows[rows.cpu().numpy()]))
+        return out.copy_(self._staged(as_dense_tensor(self._rows[rows.numpy()])), non_blocking=True)
+
+    def _staged(self, values: torch.Tensor) -> torch.Tensor:
+        return values.pin_memory() if self.device.type == "cuda" else values  # from where a copy waits for nothing
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """What continues the stream of batches exactly: the generator's state and the current order."""
@@ -124,7 +135,7 @@ class BatchSource:
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Continue where `state_dict` was taken."""
         self.generator.set_state(state["generator"])
-        self._order = state["order"].to(self.device)
+        self._order = state["order"].to(self._place)
 
 
 def mean_one_weight(sample_weight: Any, n_samples: int) -> torch.Tensor:
