@@ -68,21 +68,19 @@ class StepGraphs:
 
     Parameters
     ----------
-    step : callable
-        Takes the step of the rows with these numbers, (batch,) int64.
     recorder : Recorder
     """
 
-    def __init__(self, step: Callable[[torch.Tensor], None], recorder: Recorder) -> None:
-        self._step, self._recorder = step, recorder
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
         self.forget()
 
     def forget(self) -> None:
-        """Drop what was recorded, because tensors have been replaced."""
+        """Drop what was recorded, because tensors have been replaced, or no step is left to take."""
         self._seen: Counter[Hashable] = Counter()
         self._graphs: dict[Hashable, tuple[torch.Tensor, Replay]] = {}
 
-    def take(self, key: Hashable, rows: torch.Tensor) -> bool:
+    def take(self, key: Hashable, rows: torch.Tensor, step: Callable[[torch.Tensor], None]) -> bool:
         """Take the step of these rows; return whether it was replayed, so that the host has seen nothing of it.
 
         Parameters
@@ -90,6 +88,9 @@ class StepGraphs:
         key : hashable
             Steps with the same key, and as many rows, are of one kind.
         rows : Tensor of shape (batch,)
+        step : callable
+            Takes the step of the rows with these numbers, (batch,) int64; the same in every call. It is not kept: a
+            run that its own graphs refer to would hold its rows on the GPU until Python looks for cycles.
         """
         kind = (key, len(rows))
         if kind in self._graphs:
@@ -99,8 +100,8 @@ class StepGraphs:
             return True
         self._seen[kind] += 1
         if self._seen[kind] <= WARM_UP_STEPS:
-            self._recorder.warm_up(functools.partial(self._step, rows))
+            self._recorder.warm_up(functools.partial(step, rows))
         else:
             static_rows = rows.clone()
-            self._graphs[kind] = static_rows, self._recorder.record(functools.partial(self._step, static_rows))
+            self._graphs[kind] = static_rows, self._recorder.record(functools.partial(step, static_rows))
         return False

@@ -96,7 +96,7 @@ class TrainingRun:
         self._seconds = 0.0
         self.graphs: StepGraphs | None = None
         if batches.device.type == "cuda":
-            self.graphs = StepGraphs(self._step, CudaRecorder(batches.device, learner.generators))
+            self.graphs = StepGraphs(CudaRecorder(batches.device, learner.generators))
 
     @property
     def epoch(self) -> int:
@@ -139,7 +139,7 @@ class TrainingRun:
         key = None if self.graphs is None else self._step_key()
         if self.graphs is None or key is None:
             self._step(rows)
-        elif self.graphs.take(key, rows):
+        elif self.graphs.take(key, rows, self._step):
             self.learner.step_replayed()
 
     def _step_key(self) -> Hashable | None:
@@ -171,6 +171,8 @@ class TrainingRun:
         self._loss_sum.zero_()
         if self.settings.early_stopping:
             self._keep_best(next(iter(metrics.values())))
+        if self.finished and self.graphs is not None:
+            self.graphs.forget()  # they hold memory of the GPU
         return record
 
     def _record(self, **values: float) -> Record:
@@ -234,7 +236,10 @@ class TrainingRun:
 
     def _require_finite(self, loss: float) -> None:
         weights = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if math.isfinite(loss) and all(bool((p.detach().abs() <= LARGEST_WEIGHT).all()) for p in weights):
+        # One question to the device for all weights.
+        if math.isfinite(loss) and bool(
+            torch.stack([(p.detach().abs() <= LARGEST_WEIGHT).all() for p in weights]).all()
+        ):
             return
         where = "the network" if self.layer is None else f"layer {self.layer + 1}"
         rate = float(self.settings.learning_rate)

@@ -5,7 +5,9 @@ that a step asks for none: on a GPU that would wait for all that is under way.
 """
 
 import copy
+import gc
 import itertools
+import weakref
 
 import pytest
 import torch
@@ -75,7 +77,7 @@ def run_of(options, seed, *, device="cpu", progress_seconds=None):
 
 def recorded(run):
     recorder = OperationRecorder()
-    run.graphs = StepGraphs(run._step, recorder)
+    run.graphs = StepGraphs(recorder)
     return recorder
 
 
@@ -124,6 +126,20 @@ def test_steps_that_need_the_host_are_never_recorded(options, seed):
     recorder = recorded(run)
     list(run)
     assert recorder.replays == 0
+
+
+def test_a_run_that_is_over_leaves_nothing_for_the_garbage_collector(seed):
+    run = run_of({}, seed)
+    recorder = recorded(run)
+    batches = weakref.ref(run.batches)  # they hold rows, on a GPU all of them
+    gc.disable()
+    try:
+        list(run)
+        del run
+        assert batches() is None
+    finally:
+        gc.enable()
+    assert recorder.replays > 0
 
 
 @pytest.mark.parametrize("options", STEPS, ids=str)
