@@ -46,7 +46,9 @@ def make_optimizer(groups: list[dict[str, Any]], settings: TrainingSettings) -> 
         case "radam":
             return torch.optim.RAdam(split, lr=rate, foreach=True)
         case "asgd":
-            return torch.optim.ASGD(split, lr=rate, foreach=True)
+            # Not capturable, it asks for a number of each parameter in every step: a GPU would be waited for.
+            on_gpu = split[0]["params"][0].is_cuda
+            return torch.optim.ASGD(split, lr=rate, foreach=True, capturable=on_gpu)
         case "rprop":
             return torch.optim.Rprop(_without_decay(split), lr=rate, foreach=True)
     if len({group["lr"] for group in split}) > 1:
