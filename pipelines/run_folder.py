@@ -17,6 +17,10 @@ from pretrain.exceptions import DataError, SettingsError
 KIND = "pretrain-comparison"
 FOLDERS = ("trials", "cells", "stacks", "networks")
 FILES = ("settings.json", "records.csv", "records.json", PAGE, TEXT)
+RESULTS = ("command", "data", "split", "settings", "machine", "versions", "records")  # what a report is drawn from
+PLAN = ("arms", "labels", "seeds")
+CELL = ("arm", "labels", "seed")  # what tells a cell from the others
+NUMBERS = ("test_error", "n_labels", "n_parameters", "seconds", "pretrain_seconds")  # what every summary reads of it
 DECISIVE = (
     "hidden_layer_sizes",
     "scaling",
@@ -94,7 +98,11 @@ class RunFolder:
 
     def cell(self, arm: str, labels: int | str, seed: int) -> dict[str, Any] | None:
         """The record of a finished cell, None where it is not finished; DataError if its file is damaged."""
-        return _read(self.cell_path(arm, labels, seed), "Remove it to run this cell again.")
+        path, advice = self.cell_path(arm, labels, seed), "Remove it to run this cell again."
+        record = _read(path, advice)
+        if record is not None:
+            _require_record(record, {"arm": arm, "labels": labels, "seed": seed}, path, advice)
+        return record
 
     def write_cell(self, record: Mapping[str, Any]) -> None:
         """Keep the record of a finished cell."""
@@ -135,11 +143,19 @@ class RunFolder:
         DataError
             If this is not the folder of a comparison, or no cell of it is finished.
         """
-        results = _read(self.path / "records.json", "Repeat the command that made it.")
-        if results is None or results.get("settings", {}).get("kind") != KIND:
+        path, advice = self.path / "records.json", "Repeat the command that made it."
+        results = _read(path, advice)
+        settings = None if results is None else results.get("settings")
+        if results is None or not isinstance(settings, dict) or settings.get("kind") != KIND:
             raise DataError(f"{self.path} is not the folder of a comparison: `pretrain compare` makes such folders.")
+        lacking = [name for name in RESULTS if name not in results]
+        lacking += [f"settings.{name}" for name in PLAN if name not in settings]
+        if lacking:
+            raise DataError(f"{path} is damaged: it lacks {', '.join(lacking)}. {advice}")
         if (self.path / "cells").is_dir():  # newer than the records, where a comparison was killed
-            results["records"] = self.finished_cells(results["settings"])
+            results["records"] = self.finished_cells(settings)
+        for record in results["records"]:
+            _require_record(record, {}, path, advice)
         if not results["records"]:
             raise DataError(f"{self.path}: no cell is finished, so there is nothing to report yet.")
         results["name"] = str(self.path)
@@ -157,16 +173,16 @@ class RunFolder:
         return {arm: first_layer_weight(network) for arm, network in networks.items() if has_filters(network)}
 
     def _known_settings(self) -> dict[str, Any]:
-        path = self.path / "settings.json"
-        if path.is_file():
-            try:
-                known = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
-                known = None
-            if isinstance(known, dict) and known.get("kind") == KIND:
-                return known
+        path, damage = self.path / "settings.json", ""
+        try:
+            known = _read(path, "Give another -o, or remove the folder to begin anew.")
+        except DataError as error:  # of a comparison or of something else, which is not to be taken: nobody can say
+            known, damage = None, f", or {error}"
+        if known is not None and known.get("kind") == KIND:
+            return known
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise SettingsError(f"{self.path} exists and is not the folder of a comparison; give another -o.")
+            what = f"{self.path} exists and is not the folder of a comparison"
+            raise SettingsError(f"{what}{damage}" if damage else f"{what}; give another -o.")
         return {}
 
     def _clear(self) -> None:
@@ -187,6 +203,19 @@ class RunFolder:
                 f"{self.path} belongs to a comparison with other settings (different: {', '.join(changed)}). "
                 "Give another -o, or --overwrite to begin anew."
             )
+
+
+def _require_record(record: Any, cell: Mapping[str, Any], path: Path, advice: str) -> None:
+    """DataError unless this is the record of a finished cell, of `cell` where that is given."""
+    if not isinstance(record, dict):
+        raise DataError(f"{path} is damaged: the record of a cell is no object. {advice}")
+    for name in CELL:
+        if name not in record or record[name] != cell.get(name, record[name]):
+            expected = f"; expected {cell[name]!r}" if name in cell else ""
+            raise DataError(f"{path} is damaged: its {name!r} is {record.get(name)!r}{expected}. {advice}")
+    for name in NUMBERS:
+        if type(record.get(name)) not in (int, float):
+            raise DataError(f"{path} is damaged: its {name!r} is {record.get(name)!r}; expected a number. {advice}")
 
 
 def _read(path: Path, advice: str) -> dict[str, Any] | None:

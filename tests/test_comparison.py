@@ -274,6 +274,17 @@ def test_a_damaged_cell_is_named(cli, finished):
     assert "relu-20-seed1.json is damaged" in result.stderr
 
 
+@pytest.mark.parametrize("content", ['{"kind": "pretr', "[]"])
+def test_damaged_settings_are_named(cli, finished, content):
+    (finished / "settings.json").write_text(content)
+    for extra in ((), ("--overwrite",)):
+        result = cli(*ARGUMENTS, *extra)
+        assert result.exit_code == 2
+        assert "settings.json is damaged" in result.stderr
+        assert "remove the folder to begin anew" in result.stderr
+    assert records(finished)
+
+
 def test_divergence_names_the_cell(cli):
     result = cli(*ARGUMENTS, "--learning-rate", "1e30", "--arms", "dbn,relu")
     assert result.exit_code == 2

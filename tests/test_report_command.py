@@ -66,7 +66,15 @@ def test_records_alone_are_enough(run):
         ("records.json", "{", "records.json is damaged"),
         ("records.json", "[]", "records.json is damaged"),
         ("records.json", '{"kind": "other"}', "not the folder of a comparison"),
+        ("records.json", '{"settings": []}', "not the folder of a comparison"),
+        (
+            "records.json",
+            f'{{"settings": {{"kind": "{KIND}", "arms": []}}}}',
+            "it lacks command, data, split, machine",
+        ),
+        ("records.json", f'{{"settings": {{"kind": "{KIND}", "arms": []}}}}', "settings.labels, settings.seeds"),
         ("cells/relu-all-seed1.json", "{", "relu-all-seed1.json is damaged"),
+        ("cells/relu-all-seed1.json", "{}", "relu-all-seed1.json is damaged: its 'arm' is None; expected 'relu'"),
     ],
 )
 def test_damage_is_named(run, name, content, message):
@@ -74,6 +82,34 @@ def test_damage_is_named(run, name, content, message):
     result = report(run)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("seed", 77, "its 'seed' is 77; expected 1. Remove it to run this cell again."),
+        ("test_error", "low", "its 'test_error' is 'low'; expected a number"),
+        ("n_parameters", None, "its 'n_parameters' is None; expected a number"),
+    ],
+)
+def test_a_cell_that_says_something_else_is_named(run, name, value, message):
+    cell = run / "cells" / "relu-all-seed1.json"
+    cell.write_text(json.dumps({**json.loads(cell.read_text()), name: value}))
+    result = report(run)
+    assert result.exit_code == 2
+    assert f"relu-all-seed1.json is damaged: {message}" in result.stderr
+
+
+def test_damaged_records_without_cells_are_named(run):
+    for cell in (run / "cells").iterdir():
+        cell.unlink()
+    (run / "cells").rmdir()
+    records = json.loads((run / "records.json").read_text())
+    del records["records"][0]["seconds"]
+    (run / "records.json").write_text(json.dumps(records))
+    assert "records.json is damaged: its 'seconds' is None; expected a number" in report(run).stderr
+    (run / "records.json").write_text(json.dumps({**records, "records": [3]}))
+    assert "records.json is damaged: the record of a cell is no object" in report(run).stderr
 
 
 def test_a_folder_of_something_else(run, tmp_path):
