@@ -1,5 +1,6 @@
 """How numbers of a comparison are called and printed: the test error of a task, counts, seconds and p-values."""
 
+import math
 from dataclasses import dataclass
 
 from pretrain.exceptions import DataError
@@ -17,6 +18,8 @@ class Measure:
         What follows a level and a difference of two levels.
     form : str
         Format of a level.
+    bounds : tuple of float
+        The lowest and the highest level that there can be.
     """
 
     name: str
@@ -24,6 +27,7 @@ class Measure:
     unit: str
     difference_unit: str
     form: str
+    bounds: tuple[float, float]
 
     def level(self, value: float) -> str:
         """An error without its unit."""
@@ -35,13 +39,14 @@ class Measure:
 
 
 MEASURES = {
-    "classification": Measure("test error", "test error (%)", " %", " points", ".2f"),
+    "classification": Measure("test error", "test error (%)", " %", " points", ".2f", (0.0, 100.0)),
     "regression": Measure(
         "test root mean squared error",
         "test root mean squared error (units of the target)",
         " (units of the target)",
         " units of the target in root mean squared error",
         ".4g",
+        (0.0, math.inf),
     ),
 }
 

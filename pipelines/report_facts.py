@@ -45,7 +45,7 @@ def notes_of(results: Mapping[str, Any]) -> list[str]:
     )
     return [
         "Errors are the mean ± one standard deviation over the seeds; seconds are means, in brackets those of "
-        f"pretraining.{crowded}{error}",
+        f"pretraining.{crowded}{error} The 95 % interval is the t interval of the mean, cut where errors end.",
         "Differences pair the seeds that both arms have: mean ± half of its 95 % t interval, negative where the arm "
         "is better. p is of the two-sided paired t-test, corrected by Holm's method for all arms that are tested at "
         "that label budget; the interval is not corrected.",

@@ -51,8 +51,9 @@ def format_level(row: SummaryRow, measure: Measure) -> str:
 def _interval(row: SummaryRow, measure: Measure) -> str:
     if math.isnan(row.half_width):
         return NOTHING
-    low, high = (measure.level(row.mean + sign * row.half_width).replace("-", "−", 1) for sign in (-1, 1))
-    return f"{low} to {high}"
+    # The t interval of a few seeds may go beyond errors that there can be; cut, it covers the mean as often.
+    low, high = max(row.mean - row.half_width, measure.bounds[0]), min(row.mean + row.half_width, measure.bounds[1])
+    return f"{measure.level(low)} to {measure.level(high)}"
 
 
 def _with_part(whole: float | None, part: float | None) -> str:

@@ -45,7 +45,7 @@ def _comparison_clause(row: SummaryRow, this: str, other: str, measure: Measure)
         return f"{this} was {outcome} in 1 seed, which supports no statement about the difference beyond that run"
     if row.p_holm is None:
         return f"{this} is {word} than {other} by {size}, the same in each of {n_seeds}: no t-test without a spread"
-    evidence = f"95 % interval, {n_seeds}, paired t-test, Holm-corrected {format_p(row.p_holm)}"
+    evidence = f"uncorrected 95 % interval, {n_seeds}, paired t-test, Holm-corrected {format_p(row.p_holm)}"
     half_width = f"± {measure.level(row.difference_half_width or 0.0)}{measure.difference_unit}"
     if row.p_holm < ALPHA:
         return f"{this} is {word} than {other} by {measure.level(abs(difference))} {half_width} ({evidence})"

@@ -145,7 +145,7 @@ def test_verdict_better() -> None:
     errors = {"dbn": [10.0, 11.1, 11.9], "relu": [14.0, 15.0, 16.0]}  # differences -4, -3.9, -4.1
     assert sentence(errors) == (
         "At 100 labels dbn is better than relu by 4.00 ± 0.25 points "
-        "(95 % interval, 3 seeds, paired t-test, Holm-corrected p < 0.001)."
+        "(uncorrected 95 % interval, 3 seeds, paired t-test, Holm-corrected p < 0.001)."
     )
 
 
@@ -167,7 +167,7 @@ def test_verdict_undecided() -> None:
     errors = {"dbn": [10.0, 12.0, 11.0], "relu": [11.0, 10.0, 12.5]}  # differences -1, 2, -1.5
     assert sentence(errors) == (
         "At 100 labels no difference between dbn and relu is shown "
-        "(−0.17 ± 4.70 points, 95 % interval, 3 seeds, paired t-test, Holm-corrected p = 0.89)."
+        "(−0.17 ± 4.70 points, uncorrected 95 % interval, 3 seeds, paired t-test, Holm-corrected p = 0.89)."
     )
 
 
@@ -216,6 +216,18 @@ def test_verdict_and_table_of_a_regression_have_its_units() -> None:
     assert "(%)" not in " ".join(table[0])
     with pytest.raises(DataError, match="classification, regression; got 'ranking'"):
         verdict([], task="ranking") + format_table([], task="ranking")
+
+
+def test_table_has_no_intervals_of_impossible_errors() -> None:
+    errors = {"dbn": [0.0, 1.0], "relu": [99.0, 100.0], "residual": [0.0, 100.0], "sdae": [40.0, 42.0]}
+    pretrained = {arm: arm in ("dbn", "sdae") for arm in errors}
+    intervals = {line[1]: line[3] for line in format_table(summarise(cells(errors), pretrained))}
+    assert intervals["dbn"] == "0.00 to 6.85"  # 0.5 ± 12.706 * 0.5
+    assert intervals["relu"] == "93.15 to 100.00"
+    assert intervals["residual"] == "0.00 to 100.00"
+    assert intervals["sdae"] == "28.29 to 53.71"
+    table = format_table(summarise(cells({"relu": [50.0, 150.0]}), PRETRAINED), task="regression")
+    assert table[1][3] == "0 to 735.3"
 
 
 def test_table_has_the_cells_of_the_rows() -> None:
