@@ -222,6 +222,7 @@ def test_wrong_calls_say_what_to_do(toy, tmp_path):
     for arguments, message in (
         ((), "Name a study, or give --all. The studies are toy."),
         (("tey",), "There is no study 'tey'; the studies are toy."),
+        (("--all", "tey"), "Give either --all or names of studies, not both: tey."),
         (("toy", "--data", "curves"), "no labels"),
     ):
         result = study(*arguments, "-o", tmp_path)

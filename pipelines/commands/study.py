@@ -52,6 +52,8 @@ def study(
     numbers and one figure to the page of the folder. Without --full a study takes one to ten minutes of a core. A
     repeated command trains only the networks that are not there yet.
     """
+    if run_all and names:
+        raise SettingsError(f"Give either --all or names of studies, not both: {', '.join(names)}.")
     chosen = list(STUDIES.values()) if run_all else studies_named(names)
     if not chosen:
         raise SettingsError(f"Name a study, or give --all. The studies are {', '.join(STUDIES)}.")
