@@ -166,7 +166,11 @@ def scratch_image_network(
     require_choice("scratch_image_network", "kind", kind, IMAGE_BASELINES)
     require_choice("a network", "task", task, OUTPUT_ACTIVATIONS)
     if image_shape is None:
-        raise SettingsError(f"A network of kind {kind!r} is for rows that are images; no image shape is known here.")
+        raise SettingsError(
+            f"A network of kind {kind!r} is for rows that are images; no image shape is known here. Take a kind for "
+            "rows of numbers, or where they are images say so: image_shape=(height, width) in Python, an array of "
+            "more than two dimensions in a file."
+        )
     architecture = ImageArchitecture(
         image_shape=tuple(image_shape),
         n_outputs=n_outputs,

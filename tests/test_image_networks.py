@@ -417,7 +417,7 @@ def test_estimator():
     model = ScratchClassifier("lenet", image_shape=(13, 12), max_iter=30, random_state=0).fit(X, y)
     assert model.score(X, y) > 0.9
     for shape, message in (
-        (None, "A network of kind 'lenet' is for rows that are images; no image shape is known"),
+        (None, r"rows that are images; no image shape is known here\. .* image_shape=\(height, width\) in Python"),
         ((13, 13), r"image_shape of ScratchClassifier must be .* 156 features; got \(13, 13\)"),
         ("13", "image_shape of ScratchClassifier must be"),
     ):
