@@ -84,7 +84,10 @@ def list_datasets() -> list[DataForm]:
         DataForm("faces", f"patches of ${DATA_VARIABLE}/{FACES_FILE}", "103,500 + 41,400 images of 25 x 25"),
         DataForm("openml:NAME", "from openml.org, fetched once; also openml:NAME@VERSION, openml:ID"),
         DataForm("FOLDER of IDX files", "train-images-idx3-ubyte[.gz], also train-labels, t10k-images, -labels"),
-        DataForm("FOLDER of images", "one subfolder of grey png, jpg, pgm or bmp images, of one size, per class"),
+        DataForm(
+            "FOLDER of images",
+            "one subfolder of grey or RGB images (png, jpg, pgm, ppm, bmp) a class, of one size",
+        ),
         DataForm("FILE.npz", "NumPy arrays X, and y, X_test, y_test where there are such"),
         DataForm("FILE.h5, FILE.hdf5", "HDF5 datasets of the same names at the root"),
         DataForm("FILE.csv, FILE.csv.gz", "numbers under a header row; --target names the label column"),

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 import numpy as np
-from PIL import Image
 
+from pipelines.image_folders import read_image_classes
 from pretrain.exceptions import DataError
 
 ARRAY_NAMES = {
@@ -29,7 +29,6 @@ ARRAY_NAMES = {
 }
 IDX_STEMS = {"X": "train-images", "y": "train-labels", "X_test": "t10k-images", "y_test": "t10k-labels"}
 IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".pgm", ".bmp")
 READ_BYTES = 1 << 24
 
 
@@ -58,7 +57,7 @@ def read_folder(folder: Path) -> RawData:
         raise DataError(f"{folder}: holds {min(files.values()).name} but no train-images-idx3-ubyte[.gz]")
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if classes:
-        return _read_image_classes(classes)
+        return RawData(*read_image_classes(classes))
     raise DataError(
         f"{folder}: holds no data that can be read: expected IDX files (train-images-idx3-ubyte[.gz], ...) "
         "or one subfolder of images per class; for a single .npz, .h5 or .csv give the path of the file"
@@ -121,43 +120,6 @@ def _parse_idx(path: Path, file: IO[bytes]) -> np.ndarray:
         state, found = ("too long", "more") if len(values) > expected else ("truncated", str(len(values)))
         raise DataError(f"{path}: {state}: expected {expected} bytes for shape {shape}, found {found}")
     return np.frombuffer(values, dtype=dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
-
-
-def _read_image_classes(classes: Sequence[Path]) -> RawData:
-    """Read grey images of one size from one folder per class; the labels are the folders' names."""
-    paths: list[Path] = []
-    labels: list[str] = []
-    for folder in classes:
-        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        if not inside:
-            raise DataError(f"{folder}: the folder of this class is empty: fill it or take it out")
-        paths += inside
-        labels += [folder.name] * len(inside)
-    first = _read_image(paths[0])
-    X = np.empty((len(paths), *first.shape), dtype=np.uint8)  # (n_samples, height, width)
-    for row, path in enumerate(paths):
-        image = _read_image(path)
-        if image.shape != first.shape:
-            raise DataError(
-                f"{path}: the image is {image.shape[0]} x {image.shape[1]} pixels (height x width), expected "
-                f"{first.shape[0]} x {first.shape[1]} as in {paths[0]}: bring all images to one size"
-            )
-        X[row] = image
-    return RawData(X, np.array(labels))
-
-
-def _read_image(path: Path) -> np.ndarray:
-    if path.suffix.lower() not in IMAGE_SUFFIXES or path.is_dir():
-        kinds = ", ".join(IMAGE_SUFFIXES)
-        raise DataError(f"{path}: not an image file: expected only {kinds} in the folder of a class")
-    try:
-        with Image.open(path) as image:
-            mode, pixels = image.mode, np.asarray(image.convert("L"))  # (height, width)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: the image cannot be read ({error})") from error
-    if mode not in ("L", "1"):
-        raise DataError(f"{path}: expected an 8-bit grey image, found mode {mode} (Pillow converts to 'L')")
-    return pixels
 
 
 def pick_arrays(path: Path, found: Sequence[str]) -> dict[str, str]:

@@ -45,13 +45,28 @@ def test_jpeg_images(tmp_path: Path) -> None:
     assert abs(load_dataset(str(tmp_path)).X.astype(int) - 77).max() <= 1
 
 
+@pytest.mark.parametrize("suffix", ["png", "ppm", "bmp"])
+def test_colour_images(tmp_path: Path, suffix: str) -> None:
+    pictures = np.random.default_rng(0).integers(256, size=(2, 4, 5, 3), dtype=np.uint8)
+    for label, picture in zip("ba", pictures, strict=True):
+        (tmp_path / label).mkdir()
+        Image.fromarray(picture).save(tmp_path / label / f"1.{suffix}")
+    dataset = load_dataset(str(tmp_path))
+    np.testing.assert_array_equal(dataset.X, pictures[[1, 0]].reshape(2, 60))
+    assert (dataset.image_shape, dataset.value_range) == ((4, 5, 3), (0, 255))
+    Image.new("L", (5, 4)).save(tmp_path / "b" / f"2.{'bmp' if suffix == 'ppm' else suffix}")
+    refuse(tmp_path, "grey, expected in colour", "one mode")
+
+
 def test_images_that_cannot_be_used(tmp_path: Path) -> None:
     folder = write_images(tmp_path)
     bad = folder / "owl" / "9.png"
     Image.fromarray(X[0].T.copy()).save(bad)
     refuse(folder, "owl/9.png", "3 x 2 pixels", "expected 2 x 3", "one size")
+    Image.new("RGBA", (3, 2)).save(bad)
+    refuse(folder, "owl/9.png", "expected an 8-bit grey or RGB image, found mode RGBA")
     Image.new("RGB", (3, 2)).save(bad)
-    refuse(folder, "owl/9.png", "expected an 8-bit grey image, found mode RGB")
+    refuse(folder, "owl/9.png", "in colour, expected grey", "one mode")
     bad.write_bytes(b"\x89PNG no")
     refuse(folder, "owl/9.png", "cannot be read")
     bad.unlink()
