@@ -73,6 +73,21 @@ def limited_threads(work: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@contextlib.contextmanager
+def repeatable_convolutions() -> Iterator[None]:
+    """Have cuDNN choose among the algorithms that give the same bits every time, and by rule instead of by timing.
+
+    Its flags are the process's; afterwards they are what they were. Without cuDNN they mean nothing.
+    """
+    flags = torch.backends.cudnn
+    before = flags.deterministic, flags.benchmark
+    flags.deterministic, flags.benchmark = True, False
+    try:
+        yield
+    finally:
+        flags.deterministic, flags.benchmark = before
+
+
 def state_on_device(state: Any, device: torch.device) -> Any:
     """A nested state with its tensors on `device`; states of generators, which are bytes, stay on the CPU."""
     if isinstance(state, torch.Tensor):

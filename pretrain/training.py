@@ -16,7 +16,7 @@ from torch import nn
 
 from pretrain.batches import Batch, BatchSource
 from pretrain.cuda_graph import CudaRecorder, StepGraphs
-from pretrain.device import limited_threads, state_on_device
+from pretrain.device import limited_threads, repeatable_convolutions, state_on_device
 from pretrain.exceptions import DivergenceError, SettingsError
 from pretrain.learner import Learner
 from pretrain.optimization import make_optimizer, make_scheduler, momentum_at, set_momentum
@@ -114,7 +114,7 @@ class TrainingRun:
     def __next__(self) -> Record:
         if self.finished:
             raise StopIteration
-        with limited_threads(self._work):
+        with limited_threads(self._work), repeatable_convolutions():
             return self._train()
 
     def _train(self) -> Record:

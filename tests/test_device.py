@@ -1,16 +1,20 @@
 """Where to compute, and in which arithmetic."""
 
+import numpy as np
 import pytest
 import torch
 
+from pretrain import ScratchClassifier
 from pretrain.device import (
     BFLOAT16_MIN_WEIGHTS,
     ONE_THREAD_MAX_WORK,
     limited_threads,
+    repeatable_convolutions,
     resolve_device,
     resolve_precision,
 )
 from pretrain.exceptions import SettingsError
+from pretrain.training import TrainingRun
 
 CPU = torch.device("cpu")
 HAS_CUDA = torch.cuda.is_available()
@@ -87,3 +91,30 @@ def test_small_steps_take_one_thread_and_give_the_others_back(work, threads, two
     with pytest.raises(ZeroDivisionError), limited_threads(work):
         _ = 1 / 0
     assert torch.get_num_threads() == 2
+
+
+def test_convolutions_are_repeatable_inside_the_block_alone(monkeypatch):
+    flags = torch.backends.cudnn
+    monkeypatch.setattr(flags, "benchmark", True)
+    with repeatable_convolutions():
+        assert (flags.deterministic, flags.benchmark) == (True, False)
+    assert (flags.deterministic, flags.benchmark) == (False, True)
+    with pytest.raises(ZeroDivisionError), repeatable_convolutions():
+        _ = 1 / 0
+    assert (flags.deterministic, flags.benchmark) == (False, True)
+
+
+def test_networks_are_trained_with_repeatable_convolutions(monkeypatch):
+    seen = []
+    step = TrainingRun._step
+
+    def watched(self, rows):
+        seen.append(torch.backends.cudnn.deterministic)
+        step(self, rows)
+
+    monkeypatch.setattr(TrainingRun, "_step", watched)
+    rng = np.random.default_rng(0)
+    ScratchClassifier(hidden_layer_sizes=(3,), max_iter=1, random_state=0).fit(rng.random((20, 4)), np.arange(20) % 2)
+    assert seen
+    assert all(seen)
+    assert not torch.backends.cudnn.deterministic
