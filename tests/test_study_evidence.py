@@ -44,6 +44,15 @@ def test_differences_without_a_spread_are_tested_by_their_sign():
     assert p_below(np.full(5, -1e-12), 1.0) == 1.0  # dust
 
 
+def test_what_is_equal_in_too_few_seeds_says_so():
+    for n, told in ((2, True), (4, True), (5, False)):
+        part = lower("loss", ("a", "b"), (np.full(n, 1.0), np.full(n, 2.0)))
+        assert part.holds is not told
+        assert ("too few for a sign test at 0.05: give --seeds 5" in part.evidence) is told
+    assert "too few" not in lower("loss", ("a", "b"), (np.full(4, 2.0), np.full(4, 1.0))).evidence
+    assert "too few" not in lower("loss", ("a", "b"), (A, A[::-1])).evidence
+
+
 def test_one_seed_supports_nothing():
     part = lower("loss", ("a", "b"), (A[:1], B[:1]))
     assert not part.holds

@@ -96,7 +96,11 @@ def _interval(values: np.ndarray, form: str) -> str:
 
 
 def _test(p_value: float, n: int) -> str:
-    return "no test with 1 seed" if n < 2 else f"{format_p(p_value)}, {n} seeds"
+    if n < 2:
+        return "no test with 1 seed"
+    equal_in_each = p_value == 0.5**n >= ALPHA
+    more = f", too few for a sign test at {ALPHA:g}: give --seeds 5" if equal_in_each else ""
+    return f"{format_p(p_value)}, {n} seeds{more}"
 
 
 def _numbers(values: np.ndarray, p_value: float) -> dict[str, float]:
