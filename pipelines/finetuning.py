@@ -37,9 +37,20 @@ class Targets:
 
     @classmethod
     def of(cls, y: np.ndarray, task: str) -> "Targets":
-        """Learn the classes or the scaling from the training labels `y`, (n_samples,)."""
+        """Learn the classes or the scaling from the training labels `y`, (n_samples,).
+
+        Raises
+        ------
+        DataError
+            If a classification has one class alone, or targets of a regression are no numbers.
+        """
         if task == "classification":
             classes = np.unique(y)
+            if len(classes) == 1:
+                raise DataError(
+                    f"A classifier needs training rows of two classes or more; all {len(y)} have the label "
+                    f"{classes[0]}."
+                )
             return cls(task, len(classes), classes, Scaling.none())
         if y.dtype.kind not in "iuf":
             raise DataError("A regressor needs numbers as targets, but the labels are text. Give --into classifier.")

@@ -111,6 +111,13 @@ def test_missing_labels(cli, stack_file):
     refused(cli("compare", "unlabelled.npz", "-o", "run"), "labels")
 
 
+def test_one_class_cannot_be_learned(cli, stack_file):
+    X, _ = load_digits(return_X_y=True)
+    np.savez("one.npz", X=X[:50] / 16, y=np.full(50, "owl"))
+    for command in (("finetune", "stack.h5", "one.npz", "-o", "n.h5"), ("compare", "one.npz", "-o", "run")):
+        refused(cli(*command), "two classes or more", "all 40 have the label owl")
+
+
 def test_every_row_only_of_data_that_the_model_has_not_seen(cli, network_file):
     refused(cli("evaluate", "net.h5", "digits", "--rows", "all"), "--rows test")
     X, y = load_digits(return_X_y=True)
