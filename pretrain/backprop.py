@@ -11,6 +11,7 @@ from pretrain.augmentation import Augmentation
 from pretrain.autoencoder import reconstruction_loss
 from pretrain.batches import Batch
 from pretrain.dropout import RandomLayer
+from pretrain.exceptions import SettingsError
 from pretrain.learner import Learner
 from pretrain.network import Network
 from pretrain.stochastic_depth import StochasticDepth, give_generators
@@ -108,9 +109,15 @@ class BackpropLearner(Learner):
         return {"dropout": self.generator.get_state(), "augment": augment, **blocks}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
+        """Continue where `state_dict` was taken; SettingsError where the state lacks that of stochastic depth."""
+        own = self._block_generator is not self.generator
+        if own and "blocks" not in state:
+            raise SettingsError(
+                "The state lacks the generator that stochastic depth draws from on a GPU: it was taken by an earlier "
+                "version or on a CPU. Begin the run anew."
+            )
         self.generator.set_state(state["dropout"])
-        if self._block_generator is not self.generator:
+        if own:
             self._block_generator.set_state(state["blocks"])
         if self.augment is not None:
             self.augment.load_state_dict(state["augment"])

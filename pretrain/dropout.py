@@ -24,8 +24,9 @@ class RandomLayer(nn.Module):
     Attributes
     ----------
     generator : torch.Generator or None
-        Whoever trains the network sets it, on the device of the batches; without it a layer that is to drop
-        anything in training raises SettingsError.
+        Whoever trains the network sets it (`pretrain.stochastic_depth.give_generators`), on the device of the
+        batches, that of stochastic depth on the CPU; without it a layer that is to drop anything in training raises
+        SettingsError.
     """
 
     def __init__(self, rate: float) -> None:

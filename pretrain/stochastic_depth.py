@@ -55,6 +55,17 @@ def give_generators(network: nn.Module, generator: torch.Generator) -> torch.Gen
 
     The host must know which blocks take part before it can launch anything, and to ask a GPU would stop it at every
     block. So that is drawn on the CPU: from `generator` itself where it is there, else from one that it seeds.
+
+    Parameters
+    ----------
+    network : Module
+    generator : torch.Generator
+        On the network's device. Where it must seed another, one number is drawn from it.
+
+    Returns
+    -------
+    torch.Generator
+        On the CPU where a block may be left out; else `generator`.
     """
     layers = [module for module in network.modules() if isinstance(module, RandomLayer)]
     of_blocks = generator

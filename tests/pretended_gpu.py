@@ -217,7 +217,7 @@ def _values(leaf):
 def _as_gpu(result, same):
     if not isinstance(result, torch.Tensor):
         return result
-    return same.get(id(result)) if id(result) in same else GPUTensor(result)
+    return same[id(result)] if id(result) in same else GPUTensor(result)
 
 
 def _check(wait, function, args, kwargs, device):

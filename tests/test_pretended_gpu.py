@@ -22,6 +22,7 @@ from pretrain.dbm_bound import ais_dbm_log_partition, dbm_bound
 from pretrain.dbm_settings import DBMSettings
 from pretrain.dbm_training import DBMTraining
 from pretrain.dbn_training import DBNTraining
+from pretrain.exceptions import SettingsError
 from pretrain.fantasies import Fantasies
 from pretrain.finetuning import Finetuning
 from pretrain.greedy import GreedyPretraining
@@ -38,6 +39,7 @@ from pretrain.settings import (
     TrainingSettings,
 )
 from pretrain.stack import encode_rows
+from pretrain.stochastic_depth import give_generators
 from pretrain.unrolling import unroll
 from pretrain.up_down_settings import UpDownSettings
 
@@ -308,6 +310,7 @@ def test_steps_of_a_deep_belief_net(y, gpu):
 
 def test_steps_of_a_deep_belief_net_with_rows_without_labels_wait(gpu):
     dbn_of(np.where(Y == 0, -1, Y), classes=np.arange(N_CLASSES))
+    assert gpu.in_steps
     assert all("associative_memory.py" in line for line in gpu.in_steps)
 
 
@@ -351,6 +354,11 @@ def images(optimizer="sgd"):
     return Finetuning(network, X, Y, settings, seed=0, device="cuda", image_shape=IMAGE, progress_seconds=0.0)
 
 
+def sparse_rows():
+    options = {"seed": 0, "device": "cuda", "progress_seconds": 0.0, "sample_weight": Y + 1.0}
+    return Finetuning(classifier(), SPARSE, Y, finetuning(), **options)
+
+
 def belief_net():
     options = {"seed": 0, "device": "cuda", "progress_seconds": 0.0}
     return DBNTraining(X, Y, (7, 5), rbm_settings({}), UpDownSettings(training=loop_of()), **options)
@@ -374,6 +382,7 @@ def weights_of(run):
         images,
         functools.partial(images, "adam"),
         functools.partial(images, "asgd"),
+        sparse_rows,
         belief_net,
         boltzmann_machine,
     ],
@@ -391,6 +400,30 @@ def test_a_run_goes_on_from_a_file(make, gpu, tmp_path):
     one, two = weights_of(whole), weights_of(resumed)
     assert all(value.device.type == "cuda" for value in two.values())
     assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+def test_left_out_blocks_are_drawn_on_the_host_by_the_seed(gpu):
+    def given(seed, **options):
+        network = ImageNetwork(ImageArchitecture((*IMAGE, 1), N_CLASSES, depth=8, width=2, **options))
+        generator = torch.Generator(device="cuda").manual_seed(seed)
+        return generator, give_generators(network, generator)
+
+    generators = [given(seed, survival_probability=0.5)[1] for seed in (0, 0, 1)]
+    assert all(generator.device.type == "cpu" for generator in generators)
+    states = [generator.get_state() for generator in generators]
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+    generator, of_blocks = given(0, dropout=0.2)
+    assert of_blocks is generator
+
+
+def test_a_state_without_that_of_stochastic_depth_is_refused(gpu):
+    first, second = images(), images()
+    next(first)
+    state = first.state_dict()
+    del state["run"]["learner"]["blocks"]
+    with pytest.raises(SettingsError, match=r"stochastic depth draws from .* Begin the run anew"):
+        second.load_state_dict(state)
 
 
 def test_models_are_saved_from_the_gpu_and_loaded_on_the_host(gpu, tmp_path):

@@ -8,9 +8,10 @@ import torch
 from stacks import rows
 from supervised_problem import finetune, make_network, quick, snapshot
 
+from pretrain.dropout import RandomLayer
 from pretrain.exceptions import SettingsError
 from pretrain.hidden_layers import ResidualLayer
-from pretrain.stochastic_depth import StochasticDepth, survival_probabilities
+from pretrain.stochastic_depth import StochasticDepth, give_generators, survival_probabilities
 
 RESIDUAL = {"layer_type": "residual", "hidden_layer_sizes": (5, 5, 5, 5), "activations": ("identity",) * 4}
 
@@ -88,6 +89,17 @@ def test_training_is_repeatable_and_lowers_the_loss(optimizer, seed):
         assert sum(losses[-5:]) < sum(losses[:5])
         runs.append(snapshot(network))
     assert all(torch.equal(value, runs[1][name]) for name, value in runs[0].items())
+
+
+def test_on_a_cpu_units_and_blocks_are_drawn_from_the_generator_that_is_given():
+    generator = torch.Generator().manual_seed(3)
+    before = generator.get_state()
+    network = stochastic(dropout=0.5)
+    assert give_generators(network, generator) is generator
+    drawing = [module.generator for module in network.modules() if isinstance(module, RandomLayer)]
+    assert len({type(module) for module in network.modules() if isinstance(module, RandomLayer)}) == 2
+    assert all(own is generator for own in drawing)
+    assert torch.equal(generator.get_state(), before)
 
 
 def test_it_needs_a_generator_and_a_loss_that_may_change():
