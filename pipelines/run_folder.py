@@ -11,13 +11,12 @@ import checkpoints
 from pipelines.atomic import write_text
 from pipelines.filters import first_layer_weight, has_filters
 from pipelines.record_table import as_csv
-from pipelines.report import PAGE, TEXT, write_report
+from pipelines.report import PAGE, REQUIRED, TEXT, write_report
 from pretrain.exceptions import DataError, SettingsError
 
 KIND = "pretrain-comparison"
 FOLDERS = ("trials", "cells", "stacks", "networks")
 FILES = ("settings.json", "records.csv", "records.json", PAGE, TEXT)
-RESULTS = ("command", "data", "split", "settings", "machine", "versions", "records")  # what a report is drawn from
 PLAN = ("arms", "labels", "seeds")
 CELL = ("arm", "labels", "seed")  # what tells a cell from the others
 NUMBERS = ("test_error", "n_labels", "n_parameters", "seconds", "pretrain_seconds")  # what every summary reads of it
@@ -148,17 +147,19 @@ class RunFolder:
         settings = None if results is None else results.get("settings")
         if results is None or not isinstance(settings, dict) or settings.get("kind") != KIND:
             raise DataError(f"{self.path} is not the folder of a comparison: `pretrain compare` makes such folders.")
-        lacking = [name for name in RESULTS if name not in results]
+        results["name"] = str(self.path)
+        lacking = [name for name in REQUIRED if name not in results]
         lacking += [f"settings.{name}" for name in PLAN if name not in settings]
         if lacking:
             raise DataError(f"{path} is damaged: it lacks {', '.join(lacking)}. {advice}")
         if (self.path / "cells").is_dir():  # newer than the records, where a comparison was killed
             results["records"] = self.finished_cells(settings)
+        elif not isinstance(results["records"], list):
+            raise DataError(f"{path} is damaged: its 'records' are no list. {advice}")
         for record in results["records"]:
             _require_record(record, {}, path, advice)
         if not results["records"]:
             raise DataError(f"{self.path}: no cell is finished, so there is nothing to report yet.")
-        results["name"] = str(self.path)
         self.write_results(results)
         return results
 
@@ -176,7 +177,7 @@ class RunFolder:
         path, damage = self.path / "settings.json", ""
         try:
             known = _read(path, "Give another -o, or remove the folder to begin anew.")
-        except DataError as error:  # of a comparison or of something else, which is not to be taken: nobody can say
+        except DataError as error:  # nobody can say whose folder it is, so nothing in it is to be removed
             known, damage = None, f", or {error}"
         if known is not None and known.get("kind") == KIND:
             return known

@@ -110,6 +110,8 @@ def test_damaged_records_without_cells_are_named(run):
     assert "records.json is damaged: its 'seconds' is None; expected a number" in report(run).stderr
     (run / "records.json").write_text(json.dumps({**records, "records": [3]}))
     assert "records.json is damaged: the record of a cell is no object" in report(run).stderr
+    (run / "records.json").write_text(json.dumps({**records, "records": None}))
+    assert "records.json is damaged: its 'records' are no list" in report(run).stderr
 
 
 def test_a_folder_of_something_else(run, tmp_path):
