@@ -128,6 +128,15 @@ def test_steps_that_need_the_host_are_never_recorded(options, seed):
     assert recorder.replays == 0
 
 
+def test_a_run_that_is_over_keeps_no_graphs(seed):
+    run = run_of({}, seed)
+    recorder = recorded(run)
+    kept = [len(run.graphs._graphs) for _ in run]
+    assert recorder.replays > 0
+    assert kept[-2] > 0
+    assert kept[-1] == 0  # what they hold of a GPU's memory is free while the run is kept
+
+
 def test_a_run_that_is_over_leaves_nothing_for_the_garbage_collector(seed):
     run = run_of({}, seed)
     recorder = recorded(run)

@@ -1,5 +1,7 @@
 """Deep Boltzmann machines against sums over all their states: energy, mean field, Gibbs steps, Z, the bound."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +98,21 @@ def test_mean_field_climbs_the_bound_until_nothing_changes(sizes, seed):
     early = dbm.mean_field(rows, n_steps=10_000, tol=0.01)
     assert 0 < np.abs(early[0].numpy() - last[0]).max() < 0.1 or len(sizes) == 2
     np.testing.assert_allclose(log_weights(dbm, rows), bound_of_means(dbm, [v, *last]), atol=1e-7)
+
+
+@every_size
+def test_mean_field_ends_with_a_step_that_changes_no_layer_by_more_than_tol(sizes, seed):
+    dbm = small_dbm(seed, sizes)
+    rows = torch.from_numpy(binary_states(sizes[0]))
+    means = [dbm.mean_field(rows, n_steps=n, tol=0) for n in range(40)]
+    changes = [
+        max(float((b - a).abs().mean()) for a, b in zip(*two, strict=True)) for two in itertools.pairwise(means)
+    ]
+    for change in changes[:3]:
+        tol = 0.999 * change
+        n_steps = next(n for n, largest in enumerate(changes, start=1) if largest <= tol or largest == 0)
+        found = dbm.mean_field(rows, n_steps=40, tol=tol)
+        assert all(torch.equal(a, b) for a, b in zip(found, means[n_steps], strict=True))
 
 
 @pytest.mark.parametrize("visible_units", ["bernoulli", "gaussian"])

@@ -58,6 +58,13 @@ def test_colour_images(tmp_path: Path, suffix: str) -> None:
     refuse(tmp_path, "grey, expected in colour", "one mode")
 
 
+def test_images_of_one_bit(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).random((4, 5)) < 0.5
+    (tmp_path / "a").mkdir()
+    Image.fromarray(picture).save(tmp_path / "a" / "1.png")
+    np.testing.assert_array_equal(load_dataset(str(tmp_path)).X, 255 * picture.reshape(1, 20))
+
+
 def test_images_that_cannot_be_used(tmp_path: Path) -> None:
     folder = write_images(tmp_path)
     bad = folder / "owl" / "9.png"

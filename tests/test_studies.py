@@ -168,13 +168,14 @@ def test_a_stopped_study_trains_only_what_is_left(toy, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
-    ran, run = [], TrialBench.run
+    ran, titles, run = [], [], TrialBench.run
 
     def run_until_killed(self, trial, seed, title=""):
         if kills and len(ran) == kills[0]:
             kills.pop(0)
             raise Killed
         ran.append((trial.name, seed))
+        titles.append(title)
         return run(self, trial, seed, title)
 
     monkeypatch.setattr(TrialBench, "run", run_until_killed)
@@ -187,12 +188,16 @@ def test_a_stopped_study_trains_only_what_is_left(toy, tmp_path, monkeypatch):
     assert "--overwrite" in study("toy", "--seeds", 3, "-o", tmp_path).output
     assert study("toy", "--seeds", 2, "-o", tmp_path).exit_code == 0
     assert ran == [("long", 0), ("short", 0), ("long", 1), ("short", 1)]
+    assert [title.split()[1] for title in titles] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".json"] == ["toy.json"]
     stopped = json.loads((tmp_path / "toy.json").read_text())
     assert study("toy", "--seeds", 2, "-o", tmp_path / "other").exit_code == 0
     undisturbed = json.loads((tmp_path / "other" / "toy.json").read_text())
     assert [figures(record) for record in stopped["records"]] == [figures(r) for r in undisturbed["records"]]
     assert stopped["seconds"] > sum(record["seconds"] for record in stopped["records"])
+    (tmp_path / "toy.json").rename(tmp_path / "toy.unfinished.json")
+    assert study("toy", "--seeds", 2, "--overwrite", "-o", tmp_path).exit_code == 0
+    assert len(ran) == 4 + 4 + 4  # nothing of what was begun is taken over
 
 
 def figures(record):
