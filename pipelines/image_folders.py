@@ -20,6 +20,7 @@ def read_image_classes(classes: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]
     Parameters
     ----------
     classes : sequence of Path
+        One folder a class.
 
     Returns
     -------
@@ -29,7 +30,8 @@ def read_image_classes(classes: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]
     Raises
     ------
     DataError
-        If a file is no image, or is not of the size, or grey where the first is in colour, or the other way round.
+        If a folder is empty, a file is no 8-bit grey or RGB image, or an image differs from the first in size or in
+        whether it is in colour.
     """
     paths: list[Path] = []
     labels: list[str] = []

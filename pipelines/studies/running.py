@@ -46,7 +46,7 @@ def run_study(
     seeds : sequence of int
     device : str
     overwrite : bool
-        Whether a study that is there is run again.
+        Whether a study that is there, finished or not, is run again from its first trial.
     command : str
     progress : TrainingProgress
 
@@ -58,9 +58,9 @@ def run_study(
     Raises
     ------
     SettingsError
-        If the folder has the study with other settings.
+        If the folder has the study, finished or not, with other settings or of other data.
     DataError
-        If the data are not those of a classification.
+        If the data are not those of a classification, or a file of the study is damaged.
     """
     if prepared.task != "classification":
         raise DataError(f"{prepared.dataset.name}: the studies need class labels; these labels are numbers.")
