@@ -81,8 +81,7 @@ class GPUTensor(torch.Tensor):
         return memo[id(self)]
 
     def to(self, *args, copy=False, **kwargs):
-        args = [arg.device if isinstance(arg, torch.Tensor) else arg for arg in args]
-        device, dtype, _, layout = torch._C._nn._parse_to(*args, **kwargs)
+        device, dtype, _, layout = torch._C._nn._parse_to(*_like(args), **kwargs)
         options = {"dtype": dtype or self.dtype, "copy": copy, **({"memory_format": layout} if layout else {})}
         if device is None or device.type == "cuda":
             return super().to(**options)
@@ -172,8 +171,10 @@ class _Numbered(TorchFunctionMode):
         if function in (torch.tensor, torch.as_tensor) and kwargs.get("device") == GPU:
             del kwargs["device"]
             return function(*args, **kwargs).to(GPU)
-        if function is torch.Tensor.to and len(args) > 1 and isinstance(args[1], torch.Tensor):
-            args = (args[0], args[1].device, args[1].dtype, *args[2:])
+        if function is torch.Tensor.to:
+            args = (args[0], *_like(args[1:]))
+        if function is torch.nn.functional.one_hot and isinstance(args[0], GPUTensor):
+            return GPUTensor(function(args[0].values, *args[1:], **kwargs))  # torch would see the wrapper's device
         result = function(*args, **kwargs)
         for generator in (leaf for leaf in (*args, *kwargs.values()) if isinstance(leaf, GPUGenerator)):
             PretendedGPU.current.generators.add(generator)
@@ -307,7 +308,8 @@ def _swapping(apply, *args, **kwargs):
 
 
 def _like(args):
-    return (args[0].device, args[0].dtype) if args and isinstance(args[0], torch.Tensor) else args
+    # `to(other)` is to its device and its dtype.
+    return (args[0].device, args[0].dtype, *args[1:]) if args and isinstance(args[0], torch.Tensor) else args
 
 
 def _pinned(tensor, device=None):

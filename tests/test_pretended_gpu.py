@@ -103,6 +103,8 @@ def test_devices_do_not_mix_and_waiting_is_counted(gpu):
         torch.rand(3, device="cuda", generator=torch.Generator())
     with pytest.raises(TypeError, match="numpy"):
         there.numpy()
+    assert torch.ones(3, device="cuda", dtype=torch.bool).to(there).dtype == torch.float32
+    assert torch.nn.functional.one_hot(torch.zeros(2, dtype=torch.int64, device="cuda"), 3).device.type == "cuda"
     assert not gpu.waits
     waiting = [
         lambda x: float(x[0]),
