@@ -32,6 +32,7 @@ METADATA: dict[str, dict[str, None]] = {
     "pdf": {"CreationDate": None},
 }
 SVG_STYLE: Any = {**STYLE, "svg.fonttype": "none", "svg.hashsalt": "pretrain"}
+SMALLEST_LOSS = 1e-6  # that an axis goes down to; curves below, as of a loss of exactly 0, run along its lower end
 Record = Mapping[str, Any]
 Curves = dict[str, dict[str, list[tuple[int, float]]]]  # title of the panel -> arm -> (epoch, value)
 
@@ -209,7 +210,7 @@ def _curves_figure(curves: Curves, styles: Mapping[str, Mapping[str, Any]]) -> F
     drawn = {arm: style for arm, style in styles.items() if any(arm in arms for arms in curves.values())}
     figure, panels = new_panels(len(curves), n_columns=min(2, len(curves)))
     for axes, (title, arms) in zip(panels, curves.items(), strict=True):
-        _draw_curves(axes, arms, styles)
+        _draw_curves(axes, arms, styles, of_losses=title.endswith("loss"))
         axes.set(title=title, xlabel="epoch")
     add_legend(figure, drawn)
     figure.set_label(f"Learning curves by epoch ({'; '.join(curves)}) of {', '.join(drawn)}.")
@@ -217,13 +218,20 @@ def _curves_figure(curves: Curves, styles: Mapping[str, Mapping[str, Any]]) -> F
 
 
 def _draw_curves(
-    axes: Axes, arms: Mapping[str, Sequence[tuple[int, float]]], styles: Mapping[str, Mapping[str, Any]]
+    axes: Axes,
+    arms: Mapping[str, Sequence[tuple[int, float]]],
+    styles: Mapping[str, Mapping[str, Any]],
+    *,
+    of_losses: bool,
 ) -> None:
     for arm, points in arms.items():
         epochs, values = zip(*points, strict=True)
         # The markers of many epochs run into each other: about eight show which line it is.
         axes.plot(epochs, values, **styles[arm], markevery=max(1, len(points) // 8), markersize=3.5)
-    scale_axis(axes, "y", [value for points in arms.values() for _, value in points])
+    values = [value for points in arms.values() for _, value in points]
+    if of_losses and min(values) >= 0:
+        values = [max(value, SMALLEST_LOSS) for value in values]
+    scale_axis(axes, "y", values)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 

@@ -187,6 +187,18 @@ def test_errors_of_one_seed_and_of_a_regression_are_drawn(draw: Any, rows: list[
         draw([])
 
 
+def test_losses_of_exactly_zero_run_along_the_lower_end_of_their_axis() -> None:
+    losses = [2.0, 0.5, 1e-3, 0.0, 1e-9]
+    axes = curves_figure({"relu": [record("train", k + 1, loss) for k, loss in enumerate(losses)]}).axes[0]
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylim() == pytest.approx((1e-6 / 1.25, 2.5))
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), losses)
+    for others in ([0.0, 0.0], [-1.0, 2.0], [1.0, 2.0]):
+        figure = curves_figure({"relu": [record("train", k + 1, loss) for k, loss in enumerate(others)]})
+        assert figure.axes[0].get_yscale() == "linear"
+        to_svg(figure)
+
+
 def test_an_error_of_zero_is_drawn(rows: list[SummaryRow]) -> None:
     figure = errors_against_labels_figure([SummaryRow(**{**vars(row), "mean": 0.0}) for row in rows])
     assert figure.axes[0].get_yscale() == "linear"
