@@ -225,9 +225,9 @@ def _draw_curves(
     of_losses: bool,
 ) -> None:
     for arm, points in arms.items():
-        epochs, values = zip(*points, strict=True)
+        epochs, heights = zip(*points, strict=True)
         # The markers of many epochs run into each other: about eight show which line it is.
-        axes.plot(epochs, values, **styles[arm], markevery=max(1, len(points) // 8), markersize=3.5)
+        axes.plot(epochs, heights, **styles[arm], markevery=max(1, len(points) // 8), markersize=3.5)
     values = [value for points in arms.values() for _, value in points]
     if of_losses and min(values) >= 0:
         values = [max(value, SMALLEST_LOSS) for value in values]

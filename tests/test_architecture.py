@@ -28,7 +28,7 @@ FILE_EXCEPTIONS = {
     "checkpoints/foreign_formats.py": {"safetensors"},
     "checkpoints/onnx_graph.py": {"onnx"},
     "pipelines/data.py": {"h5py"},
-    "pipelines/data_files.py": {"PIL"},
+    "pipelines/image_folders.py": {"PIL"},
     "pipelines/images.py": {"PIL"},
     "pipelines/jobs.py": {"joblib"},
     "pipelines/report_figures.py": {"markupsafe"},
