@@ -388,7 +388,7 @@ def weights_of(run):
         belief_net,
         boltzmann_machine,
     ],
-    ids=str,
+    ids=["greedy", "images", "images-adam", "images-asgd", "sparse_rows", "belief_net", "boltzmann_machine"],
 )
 def test_a_run_goes_on_from_a_file(make, gpu, tmp_path):
     whole, first = make(), make()
