@@ -154,10 +154,11 @@ class RunFolder:
             raise DataError(f"{path} is damaged: it lacks {', '.join(lacking)}. {advice}")
         if (self.path / "cells").is_dir():  # newer than the records, where a comparison was killed
             results["records"] = self.finished_cells(settings)
-        elif not isinstance(results["records"], list):
-            raise DataError(f"{path} is damaged: its 'records' are no list. {advice}")
-        for record in results["records"]:
-            _require_record(record, {}, path, advice)
+        else:
+            if not isinstance(results["records"], list):
+                raise DataError(f"{path} is damaged: its 'records' are no list. {advice}")
+            for record in results["records"]:
+                _require_record(record, {}, path, advice)
         if not results["records"]:
             raise DataError(f"{self.path}: no cell is finished, so there is nothing to report yet.")
         self.write_results(results)
