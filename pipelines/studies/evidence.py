@@ -5,12 +5,16 @@ seeds, t = mean(d) sqrt(n) / std(d) has n - 1 degrees of freedom. Where the diff
 there is no spread to divide by, and the sign test is taken instead: p = 2^-n.
 """
 
+import math
+
 import numpy as np
 from scipy import stats
 
 from pipelines.measures import format_p
 from pipelines.statistics import ALPHA, RELATIVE_TOLERANCE, half_width
 from pipelines.studies.study import Part
+
+FEWEST_FOR_SIGNS = math.floor(-math.log2(ALPHA)) + 1  # seeds with which p = 2^-n is below the level
 
 
 def lower(what: str, names: tuple[str, str], values: tuple[np.ndarray, np.ndarray], form: str = ".2f") -> Part:
@@ -99,7 +103,7 @@ def _test(p_value: float, n: int) -> str:
     if n < 2:
         return "no test with 1 seed"
     equal_in_each = p_value == 0.5**n >= ALPHA
-    more = f", too few for a sign test at {ALPHA:g}: give --seeds 5" if equal_in_each else ""
+    more = f", too few for a sign test at {ALPHA:g}: give --seeds {FEWEST_FOR_SIGNS}" if equal_in_each else ""
     return f"{format_p(p_value)}, {n} seeds{more}"
 
 
