@@ -79,6 +79,7 @@ def repeatable_convolutions() -> Iterator[None]:
 
     Its flags are the process's; afterwards they are what they were. Without cuDNN they mean nothing.
     """
+    # `torch.backends.cudnn.flags` sets all flags, those of the precision too: these are not ours to change.
     flags = torch.backends.cudnn
     before = flags.deterministic, flags.benchmark
     flags.deterministic, flags.benchmark = True, False
